@@ -1,0 +1,68 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target of ours: Swift 6 language mode (the tools version's default), warnings are errors.
+let house: [SwiftSetting] = [.treatAllWarnings(as: .error)]
+
+/// A room of the pure core or a shell (`Docs/architecture.md`); its dependencies are its walls.
+func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: house)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: dependencies, path: "Tests/\(name)Tests", swiftSettings: house)
+}
+
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+
+let package = Package(
+    name: "meridian",
+    products: [
+        .executable(name: "meridiand", targets: ["meridiand"]),
+        .executable(name: "meridian", targets: ["meridian"]),
+        .executable(name: "meridian-sim", targets: ["meridian-sim"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        // The pure rooms: no socket, file, clock, thread or random source of their own.
+        room("Kernel"),
+        room("Memcache", ["Kernel"]),
+        room("Ring", ["Kernel"]),
+        room("Status"),
+        room("WriteLog", ["Kernel"]),
+        room("Replication", ["Kernel", "WriteLog"]),
+        room("Configuration", ["Kernel", "Ring", yams]),
+        room("Proxy", ["Kernel", "Memcache", "Ring", "WriteLog", "Replication", "Configuration", "Status", deque]),
+        // The shells: they obey and report.
+        .systemLibrary(name: "CEvent", pkgConfig: "libevent", providers: [.apt(["libevent-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        room("EventLoop", ["Kernel", "CEvent"]),
+        room("TLS", ["Kernel", "COpenSSL"]),
+        room("Disk", ["Kernel", "WriteLog"]),
+        room("Daemon", ["Kernel", "Proxy", "Configuration", "Status", "EventLoop", "TLS", "Disk", logging]),
+        // The simulator: the same core, never a shell.
+        room("Simulator", ["Kernel", "Memcache", "Ring", "WriteLog", "Replication", "Configuration", "Proxy", "Status"]),
+        .executableTarget(name: "meridiand", dependencies: ["Daemon", "Configuration", arguments], swiftSettings: house),
+        .executableTarget(name: "meridian", dependencies: ["Configuration", "Ring", "Status", arguments], swiftSettings: house),
+        .executableTarget(name: "meridian-sim", dependencies: ["Simulator", arguments], swiftSettings: house),
+        tests("Kernel", ["Kernel"]),
+        tests("Memcache", ["Memcache", "Kernel"]),
+        tests("Ring", ["Ring", "Kernel"]),
+        tests("WriteLog", ["WriteLog", "Kernel"]),
+        tests("Replication", ["Replication", "WriteLog", "Kernel"]),
+        tests("Configuration", ["Configuration", "Ring", "Kernel"]),
+        tests("Proxy", ["Proxy", "Kernel", "Memcache", "WriteLog", "Replication", "Configuration", "Ring"]),
+        tests("Simulator", ["Simulator", "Kernel", "Memcache", "Proxy"]),
+        tests("Disk", ["Disk", "WriteLog", "Kernel"]),
+        tests("TLS", ["TLS", "Kernel"]),
+        tests("EventLoop", ["EventLoop", "Kernel"]),
+    ]
+)

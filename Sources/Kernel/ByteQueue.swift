@@ -1,0 +1,169 @@
+// One growing linear buffer per connection and direction. A shell reads a socket straight into it and writes a socket
+// straight out of it; a parser finds its tokens in place.
+//
+//     storage  |  consumed  |  readable …  |  free …  |
+//              0          start           end      capacity
+//
+// Unsafe memory is confined to this file: every access is checked against `start`, `end` and `capacity`.
+
+/// A first-in, first-out queue of bytes with one contiguous readable region.
+///
+/// A reference type on purpose: the core and its shell share one queue per direction without copying. It belongs to one
+/// loop and is never touched from another.
+public final class ByteQueue {
+    private var storage: UnsafeMutableRawPointer
+    private var capacity: Int
+    private var start = 0
+    private var end = 0
+
+    /// Buffers that grew past this give their memory back when they run empty.
+    public static let idleBytesMax = 64 * 1024
+
+    /// An empty queue; it allocates at least `capacity` bytes at once.
+    public init(capacity: Int = 0) {
+        self.capacity = capacity
+        storage = .allocate(byteCount: max(capacity, 1), alignment: 16)
+    }
+
+    deinit { storage.deallocate() }
+
+    /// Bytes that can be read.
+    public var count: Int { end - start }
+    /// True when nothing can be read.
+    public var isEmpty: Bool { start == end }
+
+    /// The readable bytes. Valid until the next call that changes the queue: never stored, never escaped.
+    public var readable: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: storage + start, count: end - start)
+    }
+
+    /// The readable byte at an offset from the first.
+    public subscript(offset: Int) -> UInt8 {
+        precondition(offset >= 0 && offset < count, "ByteQueue offset \(offset) outside \(count)")
+        return storage.load(fromByteOffset: start + offset, as: UInt8.self)
+    }
+
+    /// Drops bytes from the front.
+    public func consume(_ bytes: Int) {
+        precondition(bytes >= 0 && bytes <= count, "ByteQueue consume \(bytes) of \(count)")
+        start += bytes
+        if start == end {
+            start = 0
+            end = 0
+            if capacity > Self.idleBytesMax { reallocate(Self.idleBytesMax / 16) }
+        }
+    }
+
+    /// Drops everything.
+    public func removeAll() { consume(count) }
+
+    /// Drops bytes from the back: what was appended last and turned out not to be wanted.
+    public func truncate(to bytes: Int) {
+        precondition(bytes >= 0 && bytes <= count, "ByteQueue truncate to \(bytes) of \(count)")
+        end = start + bytes
+    }
+
+    /// Free room of at least `bytes` behind the readable region, to be filled and then `commit`ted.
+    public func reserve(_ bytes: Int) -> UnsafeMutableRawBufferPointer {
+        if capacity - end < bytes { makeRoom(bytes) }
+        return UnsafeMutableRawBufferPointer(start: storage + end, count: capacity - end)
+    }
+
+    /// Makes `bytes` of the reserved room readable.
+    public func commit(_ bytes: Int) {
+        precondition(bytes >= 0 && bytes <= capacity - end, "ByteQueue commit \(bytes) of \(capacity - end)")
+        end += bytes
+    }
+
+    /// Appends raw bytes.
+    public func append(_ bytes: UnsafeRawBufferPointer) {
+        guard bytes.count > 0, let base = bytes.baseAddress else { return }
+        if capacity - end < bytes.count { makeRoom(bytes.count) }
+        (storage + end).copyMemory(from: base, byteCount: bytes.count)
+        end += bytes.count
+    }
+
+    /// Appends an array's bytes.
+    public func append(_ bytes: [UInt8]) { bytes.withUnsafeBytes { append($0) } }
+
+    /// Appends a slice's bytes.
+    public func append(_ bytes: ArraySlice<UInt8>) { bytes.withUnsafeBytes { append($0) } }
+
+    /// Appends a literal's bytes.
+    public func append(_ text: StaticString) {
+        append(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    /// Appends a string's UTF-8; for cold paths.
+    public func append(_ text: String) {
+        var text = text
+        text.withUTF8 { append(UnsafeRawBufferPointer($0)) }
+    }
+
+    /// Appends one byte.
+    public func append(_ byte: UInt8) {
+        if end == capacity { makeRoom(1) }
+        storage.storeBytes(of: byte, toByteOffset: end, as: UInt8.self)
+        end += 1
+    }
+
+    /// Appends a number in decimal digits.
+    public func append(decimal number: UInt64) {
+        if number < 10 { return append(UInt8(truncatingIfNeeded: number) + 48) }
+        var digits = 1
+        var rest = number
+        while rest >= 10 {
+            rest /= 10
+            digits += 1
+        }
+        let room = reserve(digits)
+        rest = number
+        for place in stride(from: digits - 1, through: 0, by: -1) {
+            room[place] = UInt8(truncatingIfNeeded: rest % 10) + 48
+            rest /= 10
+        }
+        commit(digits)
+    }
+
+    /// Appends a signed number in decimal digits.
+    public func append(decimal number: Int64) {
+        if number < 0 { append(UInt8(ascii: "-")) }
+        append(decimal: number.magnitude)
+    }
+
+    /// Appends an integer's bytes, least significant first.
+    public func append<Number: FixedWidthInteger>(littleEndian number: Number) {
+        let size = MemoryLayout<Number>.size
+        if capacity - end < size { makeRoom(size) }
+        storage.storeBytes(of: number.littleEndian, toByteOffset: end, as: Number.self)
+        end += size
+    }
+
+    /// Overwrites an integer that was appended earlier, `offset` bytes from the first readable one.
+    public func overwrite<Number: FixedWidthInteger>(littleEndian number: Number, at offset: Int) {
+        precondition(offset >= 0 && offset + MemoryLayout<Number>.size <= count, "ByteQueue overwrite at \(offset) of \(count)")
+        storage.storeBytes(of: number.littleEndian, toByteOffset: start + offset, as: Number.self)
+    }
+
+    private func makeRoom(_ bytes: Int) {
+        let used = end - start
+        if capacity - used >= bytes && start >= used {
+            storage.copyMemory(from: storage + start, byteCount: used)
+            start = 0
+            end = used
+        } else {
+            reallocate(max(used + bytes, capacity * 2, 256))
+        }
+    }
+
+    private func reallocate(_ bytes: Int) {
+        let used = end - start
+        let grown = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 16)
+        grown.copyMemory(from: storage + start, byteCount: used)
+        storage.deallocate()
+        storage = grown
+        capacity = bytes
+        start = 0
+        end = used
+    }
+}

@@ -1,0 +1,42 @@
+/// CRC-32C (Castagnoli polynomial, reflected 0x82f63b78; RFC 3720 section B.4), eight bytes a step by table.
+public enum CRC32C {
+    /// Eight tables of 256: `tables[k * 256 + b]` is byte `b` followed by `k` zero bytes.
+    private static let tables: [UInt32] = {
+        var tables = [UInt32](repeating: 0, count: 8 * 256)
+        for byte in 0..<256 {
+            var remainder = UInt32(byte)
+            for _ in 0..<8 { remainder = remainder & 1 == 1 ? remainder >> 1 ^ 0x82f6_3b78 : remainder >> 1 }
+            tables[byte] = remainder
+        }
+        for byte in 0..<256 {
+            for k in 1..<8 {
+                let previous = tables[(k - 1) * 256 + byte]
+                tables[k * 256 + byte] = previous >> 8 ^ tables[Int(previous & 0xff)]
+            }
+        }
+        return tables
+    }()
+
+    /// The checksum of `bytes`; hand in an earlier result as `seed` to continue it.
+    public static func checksum(_ bytes: UnsafeRawBufferPointer, seed: UInt32 = 0) -> UInt32 {
+        var crc = ~seed
+        tables.withUnsafeBufferPointer { table in
+            var offset = 0
+            let words = bytes.count & ~7
+            while offset < words {
+                let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) ^ UInt64(crc)
+                crc =
+                    table[7 * 256 + Int(word & 0xff)] ^ table[6 * 256 + Int(word >> 8 & 0xff)]
+                    ^ table[5 * 256 + Int(word >> 16 & 0xff)] ^ table[4 * 256 + Int(word >> 24 & 0xff)]
+                    ^ table[3 * 256 + Int(word >> 32 & 0xff)] ^ table[2 * 256 + Int(word >> 40 & 0xff)]
+                    ^ table[1 * 256 + Int(word >> 48 & 0xff)] ^ table[Int(word >> 56)]
+                offset += 8
+            }
+            while offset < bytes.count {
+                crc = crc >> 8 ^ table[Int((crc ^ UInt32(bytes[offset])) & 0xff)]
+                offset += 1
+            }
+        }
+        return ~crc
+    }
+}

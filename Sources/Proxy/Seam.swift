@@ -1,0 +1,125 @@
+// The one seam between the core and its shells (`Docs/architecture.md`).
+//
+//     shell ── Input, now ──▶ LaneNode.step ──▶ Effects ──▶ shell
+//
+// A turn of the loop: the shell hands in every ready event, then writes the lane's log buffer to the current segment,
+// and only then writes every dirty connection's outgoing queue. So no memcached sees a write that the kernel does not
+// already hold in the log.
+
+import Configuration
+import Kernel
+import WriteLog
+
+/// What a shell reports.
+public enum Input: Sendable {
+    /// A connection was accepted; its id was taken from the lane's connection table.
+    case accepted(ConnectionID, Acceptance)
+    /// A connection that the core asked for is established (for peers: authenticated too).
+    case connected(ConnectionID)
+    /// Bytes were appended to the connection's incoming queue.
+    case received(ConnectionID)
+    /// The connection's outgoing queue ran empty.
+    case drained(ConnectionID)
+    /// The connection is gone, or could not be made; `reason` is for people. The shell releases the id afterwards.
+    case closed(ConnectionID, reason: String)
+    /// Everything in the log below this offset is on the disk.
+    case synced(LogOffset)
+    /// The segment file exists at its full size, so that writing into it cannot run out of space.
+    case segmentReady(UInt64)
+    /// The segment file could not be made; the shell tries again on the next `prepareSegment`.
+    case segmentFailed(UInt64, reason: String)
+    /// Answer to `readLog`: bytes of one segment from the asked offset, fewer only at the end of what was written.
+    case logRead(LogOffset, [UInt8])
+    /// `nextDeadline` has passed.
+    case deadline
+    /// The operator wants the process to end: hand over and finish (SIGTERM).
+    case leave
+}
+
+/// Who was accepted.
+public enum Acceptance: Sendable {
+    /// A memcached client.
+    case client
+    /// A peer whose certificate was checked; its names are as in the certificate.
+    case peer(PeerIdentity)
+}
+
+/// Names in a peer's certificate.
+public struct PeerIdentity: Sendable, Hashable, CustomStringConvertible {
+    /// The federation's name.
+    public var federation: String
+    /// The site's name.
+    public var site: String
+    /// The proxy's name.
+    public var proxy: String
+
+    /// Makes an identity of its parts.
+    public init(federation: String, site: String, proxy: String) {
+        self.federation = federation
+        self.site = site
+        self.proxy = proxy
+    }
+
+    /// `north/n1 of shop`
+    public var description: String { "\(site)/\(proxy) of \(federation)" }
+}
+
+/// Where the core wants a connection to.
+public enum Endpoint: Sendable, Hashable {
+    /// A memcached server.
+    case backend(HostPort)
+    /// A lane of a peer proxy: the shell dials `address`, checks that the certificate names `identity`, and has the
+    /// connection handed to the loop numbered `lane` modulo the peer's loops. A lane of this very process is reached without TLS.
+    case peer(identity: PeerIdentity, address: HostPort, lane: UInt8)
+}
+
+/// What the shell is to do, in order, after the step.
+public enum Effect: Sendable {
+    /// Make a connection; its id was taken from the connection table.
+    case connect(ConnectionID, Endpoint)
+    /// Close once the outgoing queue is empty (`flush`) or at once. No `closed` input follows; the shell releases the id.
+    case close(ConnectionID, flush: Bool)
+    /// Stop reading from this connection until told otherwise.
+    case pause(ConnectionID)
+    /// Read from this connection again.
+    case resume(ConnectionID)
+    /// Make the segment file with this number at full size; answered by `segmentReady` or `segmentFailed`.
+    case prepareSegment(UInt64)
+    /// Delete the segment file with this number.
+    case deleteSegment(UInt64)
+    /// Sync the log up to what is written now; answered by `synced`.
+    case sync
+    /// Read `count` bytes of the log from this offset, within one segment; answered by `logRead`.
+    case readLog(LogOffset, count: Int)
+    /// One line for the operator: an event with key=value details, never a key's value or a secret.
+    case log(LogLevel, String)
+    /// The lane has finished leaving; the process may end once all lanes have.
+    case finished
+}
+
+/// How much a log line matters.
+public enum LogLevel: Sendable {
+    /// Expected and worth knowing.
+    case notice
+    /// Something is not as it should be; service goes on.
+    case warning
+    /// Something is refused or lost until somebody acts.
+    case error
+}
+
+/// What a step asks of the shell. The shell keeps one value and clears it between turns.
+public struct Effects {
+    /// Things to do, in order.
+    public var actions: [Effect] = []
+    /// Connections whose outgoing queue has bytes; may name one twice.
+    public var dirty: [ConnectionID] = []
+
+    /// Nothing to do.
+    public init() {}
+
+    /// Forgets what has been done, keeping the memory.
+    public mutating func removeAll() {
+        actions.removeAll(keepingCapacity: true)
+        dirty.removeAll(keepingCapacity: true)
+    }
+}
