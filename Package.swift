@@ -53,6 +53,7 @@ let package = Package(
         .executableTarget(name: "meridiand", dependencies: ["Daemon", "Configuration", arguments], swiftSettings: house),
         .executableTarget(name: "meridian", dependencies: ["Configuration", "Ring", "Status", arguments], swiftSettings: house),
         .executableTarget(name: "meridian-sim", dependencies: ["Simulator", arguments], swiftSettings: house),
+        tests("Architecture", []),
         tests("Kernel", ["Kernel"]),
         tests("Memcache", ["Memcache", "Kernel"]),
         tests("Ring", ["Ring", "Kernel"]),
