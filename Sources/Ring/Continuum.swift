@@ -95,7 +95,7 @@ extension Continuum {
         guard total > 0 else { return 0 }
         let share = Float(server.weight) / Float(total)
         let each: Float = flavour == .ketama ? 40 : 500
-        return Int((share * each * Float(servers.count)).rounded(.down))
+        return Int(share * each * Float(servers.count))
     }
 
     /// All points, sorted, the first of equal values kept. Equal values go to the server whose name sorts first, so that
