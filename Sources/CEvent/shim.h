@@ -1,6 +1,343 @@
-// libevent for Swift: what the headers offer, and static-inline shims where they offer only macros.
+// libevent and the socket calls for Swift: what the headers offer, and static-inline shims where they offer only
+// macros, varargs or pointer juggling. Every shim that can fail returns a negative errno. Unsafe memory of the EventLoop
+// room lives here and nowhere else.
 #pragma once
+#include <arpa/inet.h>
+#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+// Linux calls that the C library shows only under _GNU_SOURCE, which Swift's own Glibc module is not built with.
+extern int accept4(int descriptor, struct sockaddr *name, socklen_t *length, int flags);
+extern int pthread_setname_np(pthread_t thread, const char *name);
+
+// ---- Readiness: libevent's callbacks only note what is ready; Swift reads the list after the wait. ----
+
+struct meridian_ready {
+    uint64_t token;
+    uint32_t role;
+    uint32_t writable;
+};
+
+struct meridian_ready_list {
+    struct meridian_ready *items;
+    size_t count;
+    size_t capacity;
+};
+
+struct meridian_watch {
+    struct meridian_ready_list *list;
+    uint64_t token;
+    uint32_t role;
+    struct event *read;
+    struct event *write;
+};
+
+static inline void meridian_on_ready(evutil_socket_t descriptor, short what, void *context) {
+    (void)descriptor;
+    struct meridian_watch *watch = (struct meridian_watch *)context;
+    struct meridian_ready_list *list = watch->list;
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? list->capacity * 2 : 64;
+        void *items = realloc(list->items, capacity * sizeof *list->items);
+        if (!items) abort();
+        list->items = (struct meridian_ready *)items;
+        list->capacity = capacity;
+    }
+    struct meridian_ready *ready = &list->items[list->count++];
+    ready->token = watch->token;
+    ready->role = watch->role;
+    ready->writable = (what & EV_WRITE) != 0;
+}
+
+static inline void meridian_on_timer(evutil_socket_t descriptor, short what, void *context) {
+    (void)descriptor;
+    (void)what;
+    (void)context;
+}
+
+static inline struct event_base *meridian_base_new(void) {
+    struct event_config *config = event_config_new();
+    if (!config) return NULL;
+    event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST | EVENT_BASE_FLAG_NOLOCK);
+    struct event_base *base = event_base_new_with_config(config);
+    event_config_free(config);
+    return base;
+}
+
+static inline struct meridian_watch *meridian_watch_new(
+    struct event_base *base, struct meridian_ready_list *list, int descriptor, uint64_t token, uint32_t role) {
+    struct meridian_watch *watch = (struct meridian_watch *)calloc(1, sizeof *watch);
+    if (!watch) return NULL;
+    watch->list = list;
+    watch->token = token;
+    watch->role = role;
+    watch->read = event_new(base, descriptor, EV_READ | EV_PERSIST, meridian_on_ready, watch);
+    watch->write = event_new(base, descriptor, EV_WRITE | EV_PERSIST, meridian_on_ready, watch);
+    if (!watch->read || !watch->write) abort();
+    return watch;
+}
+
+static inline void meridian_watch_free(struct meridian_watch *watch) {
+    event_free(watch->read);
+    event_free(watch->write);
+    free(watch);
+}
+
+static inline struct event *meridian_timer_new(struct event_base *base) {
+    return event_new(base, -1, 0, meridian_on_timer, NULL);
+}
+
+static inline void meridian_timer_add(struct event *timer, uint64_t microseconds) {
+    struct timeval wait = {(time_t)(microseconds / 1000000), (suseconds_t)(microseconds % 1000000)};
+    event_add(timer, &wait);
+}
+
+// ---- Clocks ----
+
+static inline uint64_t meridian_clock_microseconds(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+static inline uint64_t meridian_monotonic_microseconds(void) { return meridian_clock_microseconds(CLOCK_MONOTONIC); }
+static inline uint64_t meridian_wall_microseconds(void) { return meridian_clock_microseconds(CLOCK_REALTIME); }
+
+// ---- Addresses ----
+
+struct meridian_address {
+    struct sockaddr_storage storage;
+    socklen_t length;
+};
+
+// Resolves a name (`numeric` = 0) or reads an address (`numeric` = 1); returns how many were found, or a negative
+// getaddrinfo error.
+static inline int meridian_resolve(
+    const char *host, uint16_t port, int numeric, int passive, struct meridian_address *found, int room) {
+    char service[8];
+    snprintf(service, sizeof service, "%u", (unsigned)port);
+    struct addrinfo hints;
+    memset(&hints, 0, sizeof hints);
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_NUMERICSERV | (numeric ? AI_NUMERICHOST : 0) | (passive ? AI_PASSIVE : 0);
+    struct addrinfo *list = NULL;
+    int failure = getaddrinfo(*host ? host : NULL, service, &hints, &list);
+    if (failure) return failure < 0 ? failure : -failure;
+    int count = 0;
+    for (struct addrinfo *each = list; each && count < room; each = each->ai_next) {
+        if (each->ai_addrlen > sizeof found[count].storage) continue;
+        memset(&found[count], 0, sizeof found[count]);
+        memcpy(&found[count].storage, each->ai_addr, each->ai_addrlen);
+        found[count].length = each->ai_addrlen;
+        count++;
+    }
+    freeaddrinfo(list);
+    return count;
+}
+
+static inline int meridian_unix_address(const char *path, struct meridian_address *address) {
+    struct sockaddr_un *name = (struct sockaddr_un *)&address->storage;
+    memset(address, 0, sizeof *address);
+    if (strlen(path) >= sizeof name->sun_path) return -ENAMETOOLONG;
+    name->sun_family = AF_UNIX;
+    strcpy(name->sun_path, path);
+    address->length = sizeof *name;
+    return 0;
+}
+
+// `host:port`, IPv6 in brackets; `unix` for a unix socket's peer.
+static inline void meridian_address_text(const struct meridian_address *address, char *text, size_t room) {
+    char host[INET6_ADDRSTRLEN] = "";
+    const struct sockaddr *name = (const struct sockaddr *)&address->storage;
+    if (name->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)name;
+        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
+        snprintf(text, room, "%s:%u", host, (unsigned)ntohs(v4->sin_port));
+    } else if (name->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)name;
+        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
+        snprintf(text, room, "[%s]:%u", host, (unsigned)ntohs(v6->sin6_port));
+    } else {
+        snprintf(text, room, "unix");
+    }
+}
+
+static inline int meridian_address_is_loopback(const struct meridian_address *address) {
+    const struct sockaddr *name = (const struct sockaddr *)&address->storage;
+    if (name->sa_family == AF_UNIX) return 1;
+    if (name->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)name)->sin_addr.s_addr) >> 24 == 127;
+    if (name->sa_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)name)->sin6_addr);
+    return 0;
+}
+
+// ---- Sockets ----
+
+static inline int meridian_socket_bind(const struct meridian_address *address, int shared) {
+    int family = ((const struct sockaddr *)&address->storage)->sa_family;
+    int descriptor = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return -errno;
+    int on = 1;
+    if (family != AF_UNIX) {
+        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        if (shared) setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    }
+    if (family == AF_INET6) setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    if (bind(descriptor, (const struct sockaddr *)&address->storage, address->length) < 0) {
+        int failure = errno;
+        close(descriptor);
+        return -failure;
+    }
+    return descriptor;
+}
+
+static inline int meridian_socket_name(int descriptor, struct meridian_address *address) {
+    memset(address, 0, sizeof *address);
+    address->length = sizeof address->storage;
+    return getsockname(descriptor, (struct sockaddr *)&address->storage, &address->length) < 0 ? -errno : 0;
+}
+
+static inline uint16_t meridian_socket_port(int descriptor) {
+    struct meridian_address address;
+    if (meridian_socket_name(descriptor, &address) < 0) return 0;
+    const struct sockaddr *name = (const struct sockaddr *)&address.storage;
+    if (name->sa_family == AF_INET) return ntohs(((const struct sockaddr_in *)name)->sin_port);
+    if (name->sa_family == AF_INET6) return ntohs(((const struct sockaddr_in6 *)name)->sin6_port);
+    return 0;
+}
+
+static inline int meridian_socket_listen(int descriptor, int backlog) { return listen(descriptor, backlog) < 0 ? -errno : 0; }
+
+static inline int meridian_socket_accept(int listener, struct meridian_address *peer) {
+    memset(peer, 0, sizeof *peer);
+    peer->length = sizeof peer->storage;
+    int descriptor = accept4(listener, (struct sockaddr *)&peer->storage, &peer->length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+// Small requests must not wait for acknowledgements, and a machine that vanished must be noticed.
+static inline void meridian_socket_tune(int descriptor) {
+    int on = 1, idle = 30, interval = 10, probes = 3;
+    setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+    setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
+// Begins a connection; the descriptor becomes writable when it is decided.
+static inline int meridian_socket_connect(const struct meridian_address *address) {
+    int family = ((const struct sockaddr *)&address->storage)->sa_family;
+    int descriptor = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return -errno;
+    if (family != AF_UNIX) meridian_socket_tune(descriptor);
+    if (connect(descriptor, (const struct sockaddr *)&address->storage, address->length) < 0 && errno != EINPROGRESS) {
+        int failure = errno;
+        close(descriptor);
+        return -failure;
+    }
+    return descriptor;
+}
+
+// The outcome of a connection that was begun: 0 or an errno.
+static inline int meridian_socket_error(int descriptor) {
+    int failure = 0;
+    socklen_t length = sizeof failure;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &failure, &length) < 0) return errno;
+    return failure;
+}
+
+static inline int meridian_socket_pair(int *first, int *second) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) return -errno;
+    *first = pair[0];
+    *second = pair[1];
+    return 0;
+}
+
+static inline ssize_t meridian_read(int descriptor, void *bytes, size_t count) {
+    ssize_t done = read(descriptor, bytes, count);
+    return done < 0 ? -errno : done;
+}
+
+static inline ssize_t meridian_write(int descriptor, const void *bytes, size_t count) {
+    ssize_t done = write(descriptor, bytes, count);
+    return done < 0 ? -errno : done;
+}
+
+static inline int meridian_is_socket(const char *path) {
+    struct stat found;
+    return lstat(path, &found) == 0 && S_ISSOCK(found.st_mode);
+}
+
+static inline int meridian_exists(const char *path) {
+    struct stat found;
+    return lstat(path, &found) == 0;
+}
+
+// ---- Wake-ups and signals ----
+
+static inline int meridian_eventfd(void) {
+    int descriptor = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+static inline void meridian_eventfd_signal(int descriptor) {
+    uint64_t one = 1;
+    while (write(descriptor, &one, sizeof one) < 0 && errno == EINTR) {}
+}
+
+static inline void meridian_eventfd_clear(int descriptor) {
+    uint64_t count;
+    while (read(descriptor, &count, sizeof count) < 0 && errno == EINTR) {}
+}
+
+static inline void meridian_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
+
+// Blocks the signals in this thread (and those it starts) and has them read from the descriptor that is returned.
+static inline int meridian_signalfd(const int *signals, int count) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int i = 0; i < count; i++) sigaddset(&set, signals[i]);
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0) return -errno;
+    int descriptor = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+// The next signal that arrived, or 0.
+static inline int meridian_signalfd_next(int descriptor) {
+    struct signalfd_siginfo info;
+    return read(descriptor, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
+}
+
+static inline void meridian_error_text(int failure, char *text, size_t room) {
+    if (strerror_r(failure, text, room) != 0) snprintf(text, room, "error %d", failure);
+}
+
+static inline void meridian_name_thread(const char *name) {
+    char brief[16];
+    snprintf(brief, sizeof brief, "%s", name);
+    pthread_setname_np(pthread_self(), brief);
+}
