@@ -107,6 +107,14 @@ public final class ByteQueue {
         end += 1
     }
 
+    /// Appends zero bytes.
+    public func append(zeros bytes: Int) {
+        precondition(bytes >= 0, "ByteQueue append of \(bytes) zeros")
+        if capacity - end < bytes { makeRoom(bytes) }
+        (storage + end).initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
+        end += bytes
+    }
+
     /// Appends a number in decimal digits.
     public func append(decimal number: UInt64) {
         if number < 10 { return append(UInt8(truncatingIfNeeded: number) + 48) }
