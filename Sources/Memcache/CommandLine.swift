@@ -1,0 +1,142 @@
+// A line, and the tokens in it, found in place.
+//
+//     set  key 0 0 5 \r\n            a NUL ends the line's text, though not the line;
+//     ^    ^   ^ ^ ^  ^              only spaces separate; a tab belongs to its token
+//     0    1   2 3 4  end
+
+/// Where a token stands.
+struct Token {
+    var start: Int32 = 0
+    var count: Int32 = 0
+
+    @inline(__always)
+    var span: Span { Span(start: Int(start), count: Int(count)) }
+
+    @inline(__always)
+    func of(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer { span.of(bytes) }
+}
+
+/// A command line's tokens, the first 23 of them.
+struct CommandLine {
+    private(set) var tokens = InlineArray<23, Token>(repeating: Token())
+    private(set) var count = 0
+    /// Where the line's text ends: before its CRLF, or at a NUL.
+    private(set) var end: Int
+    /// Where the text goes on behind the 23rd token; `end` if it does not.
+    private(set) var rest: Int
+    /// Length of the line with its newline.
+    let bytes: Int
+    /// No NUL, one space between tokens, none around them, and CRLF at the end.
+    private(set) var isPlain: Bool
+
+    /// Splits the line whose newline is at offset `newline`.
+    @inline(__always)
+    init(_ buffer: UnsafeRawBufferPointer, newline: Int) {
+        bytes = newline + 1
+        end = newline
+        isPlain = false
+        if newline > 1, buffer[newline - 1] == 13 {
+            end -= 1
+            isPlain = true
+        }
+        rest = end
+        var at = 0
+        var start = 0
+        while at < end {
+            let byte = buffer[at]
+            if byte == 32 {
+                if at > start {
+                    append(start, at)
+                    if count == MemcacheLimits.tokensMax {
+                        start = at + 1
+                        break
+                    }
+                } else {
+                    isPlain = false
+                }
+                start = at + 1
+            } else if byte == 0 {
+                end = at
+                isPlain = false
+                break
+            }
+            at += 1
+        }
+        if count == MemcacheLimits.tokensMax {
+            rest = start
+            isPlain = false
+            var at = start
+            while at < end, buffer[at] != 0 { at += 1 }
+            end = at
+        } else {
+            if end > start { append(start, end) } else { isPlain = false }
+            rest = end
+        }
+    }
+
+    @inline(__always)
+    private mutating func append(_ start: Int, _ end: Int) {
+        tokens[count] = Token(start: Int32(truncatingIfNeeded: start), count: Int32(truncatingIfNeeded: end - start))
+        count += 1
+    }
+
+    /// The token at an index below `count`.
+    @inline(__always)
+    subscript(index: Int) -> Token { tokens[index] }
+
+    /// From the first byte of a token to the end of the text; empty at `end` when there is no such token.
+    @inline(__always)
+    func tail(from index: Int) -> Span {
+        index < count ? Span(start: Int(tokens[index].start), count: end - Int(tokens[index].start)) : Span(start: end, count: 0)
+    }
+}
+
+/// Short words as numbers, so that one comparison recognises them.
+enum Word {
+    /// Up to eight bytes, the first one lowest; 0 when the token is longer.
+    @inline(__always)
+    static func of(_ token: UnsafeRawBufferPointer) -> UInt64 {
+        if token.count > 8 { return 0 }
+        var word: UInt64 = 0
+        var shift: UInt64 = 0
+        for byte in token {
+            word |= UInt64(byte) << shift
+            shift += 8
+        }
+        return word
+    }
+
+    /// The number of a literal of up to eight bytes.
+    @inline(__always)
+    static func of(_ text: StaticString) -> UInt64 {
+        of(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    /// True when the token reads exactly so, whatever its length.
+    static func isEqual(_ token: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
+        token.elementsEqual(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+}
+
+/// Finds a newline eight bytes at a time.
+enum LineSearch {
+    /// The offset of the first newline at or behind `from` and before `limit`; nil if there is none.
+    @inline(__always)
+    static func newline(in bytes: UnsafeRawBufferPointer, from: Int, limit: Int) -> Int? {
+        let lows: UInt64 = 0x0101_0101_0101_0101
+        let highs: UInt64 = 0x8080_8080_8080_8080
+        var at = from
+        while at + 8 <= limit {
+            // A byte that is a newline becomes zero, and the lowest zero byte gets its high bit set.
+            let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self)) ^ (lows &* 10)
+            let zeros = (word &- lows) & ~word & highs
+            if zeros != 0 { return at + zeros.trailingZeroBitCount / 8 }
+            at += 8
+        }
+        while at < limit {
+            if bytes[at] == 10 { return at }
+            at += 1
+        }
+        return nil
+    }
+}

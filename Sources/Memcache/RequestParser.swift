@@ -1,0 +1,173 @@
+// Finds one request after the other in what a client sent, exactly as memcached 1.6.18 would, and in place.
+//
+//     bytes ─▶ newline? ─▶ tokens ─▶ verb ─▶ its rules ─▶ data block there? ─▶ request
+//               │ no                          │ broken     │ no
+//               ▼                             ▼            ▼
+//           incomplete                     refused     incomplete (the parsed line is kept)
+//
+// The parser keeps offsets, never bytes, so nothing is scanned twice however the bytes arrive.
+
+/// What the parser made of the bytes.
+public enum ParseOutcome: Sendable {
+    /// More bytes are needed: at least `bytesWanted` in all. Those that are there must stay.
+    case incomplete
+    /// A request; the caller consumes `request.bytes` when it is done with them.
+    case request(Request)
+    /// Answer `reply` (memcached's bytes; empty where it is silent), drop `consume` bytes now, then `swallow` more as they
+    /// arrive, then close if `close`.
+    case refused(reply: StaticString, consume: Int, swallow: Int, close: Bool)
+    /// As `refused`, and memcached removed the item of this key: the owner has to delete it, and then to answer.
+    case refusedStore(Request, reply: StaticString, consume: Int, swallow: Int)
+}
+
+/// What becomes of a data block whose command line was refused because of its key.
+public enum RefusedBlock: Sendable {
+    /// It is swallowed, so that the connection stays in step.
+    case swallowed
+    /// It is taken for command lines, as memcached 1.6.18 does.
+    case parsed
+}
+
+/// Parses the requests of one client connection.
+public struct RequestParser: Sendable {
+    let itemBytesMax: Int
+    let refusedBlock: RefusedBlock
+    /// Bytes known to hold no newline.
+    private var scanned = 0
+    /// A request whose line is understood and whose data block is still arriving.
+    private var waiting: Request?
+
+    /// A parser at the start of a connection. `itemBytesMax` is memcached's item limit, `-I`.
+    public init(itemBytesMax: Int = MemcacheLimits.itemBytesDefault, refusedBlock: RefusedBlock = .swallowed) {
+        self.itemBytesMax = itemBytesMax
+        self.refusedBlock = refusedBlock
+    }
+
+    /// After `incomplete`: how many bytes must be there in all before another call can make progress.
+    public var bytesWanted: Int { waiting?.bytes ?? scanned + 1 }
+
+    /// Looks at what can be read. After `incomplete` the same bytes must be given again, with more behind them.
+    public mutating func next(in bytes: UnsafeRawBufferPointer) -> ParseOutcome {
+        if let request = waiting {
+            if bytes.count < request.bytes { return .incomplete }
+            waiting = nil
+            return Self.withBlock(request, bytes)
+        }
+        let limit = min(bytes.count, MemcacheLimits.retrievalLineBytesMax)
+        guard let newline = LineSearch.newline(in: bytes, from: min(scanned, limit), limit: limit) else {
+            return withoutNewline(bytes)
+        }
+        scanned = 0
+        if newline >= MemcacheLimits.lineBytesMax, !Self.isRetrieval(bytes) { return Self.lineTooLong(bytes) }
+        let line = CommandLine(bytes, newline: newline)
+        switch understand(line, bytes) {
+        case .request(let request):
+            if request.bytes == request.lineBytes { return .request(request) }
+            if bytes.count >= request.bytes { return Self.withBlock(request, bytes) }
+            waiting = request
+            return .incomplete
+        case let other:
+            return other
+        }
+    }
+
+    /// The line is not complete: wait for more, unless no command may be so long.
+    private mutating func withoutNewline(_ bytes: UnsafeRawBufferPointer) -> ParseOutcome {
+        if bytes.count >= MemcacheLimits.lineBytesMax {
+            if bytes.count >= MemcacheLimits.retrievalLineBytesMax || !Self.isRetrieval(bytes) {
+                scanned = 0
+                return Self.lineTooLong(bytes)
+            }
+        }
+        scanned = bytes.count
+        return .incomplete
+    }
+
+    private static func lineTooLong(_ bytes: UnsafeRawBufferPointer) -> ParseOutcome {
+        .refused(reply: "CLIENT_ERROR line too long\r\n", consume: bytes.count, swallow: 0, close: true)
+    }
+
+    /// True when the bytes begin with a retrieval, which may have any number of keys.
+    private static func isRetrieval(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        var at = 0
+        while at < bytes.count, at <= MemcacheLimits.leadingSpacesMax, bytes[at] == 32 { at += 1 }
+        if at > MemcacheLimits.leadingSpacesMax || bytes.count - at < 5 { return false }
+        let start = UnsafeRawBufferPointer(rebasing: bytes[at..<at + 5])
+        let four = Word.of(UnsafeRawBufferPointer(rebasing: start[0..<4]))
+        return four == Word.of("get ") || four == Word.of("gat ") || Word.of(start) == Word.of("gets ")
+            || Word.of(start) == Word.of("gats ")
+    }
+
+    /// The data block is there: is it closed as it must be?
+    private static func withBlock(_ request: Request, _ bytes: UnsafeRawBufferPointer) -> ParseOutcome {
+        if bytes[request.bytes - 2] == 13, bytes[request.bytes - 1] == 10 { return .request(request) }
+        // A meta command is told of it even when it is quiet.
+        let silent = request.noreply && !request.isMeta
+        return .refused(
+            reply: silent ? "" : "CLIENT_ERROR bad data chunk\r\n", consume: request.bytes, swallow: 0, close: false)
+    }
+
+    /// The verb, and on to its rules. Names are told apart as memcached does: exactly, and in small letters.
+    private func understand(_ line: CommandLine, _ bytes: UnsafeRawBufferPointer) -> ParseOutcome {
+        if line.count == 0 || line[0].count < 2 { return Self.error(line) }
+        let name = line[0].of(bytes)
+        switch Word.of(name) {
+        case Word.of("get"): return retrieval(.get, line, bytes)
+        case Word.of("mg"): return metaGet(line, bytes)
+        case Word.of("set"): return storage(.set, line, bytes)
+        case Word.of("gets"): return retrieval(.gets, line, bytes)
+        case Word.of("ms"): return metaSet(line, bytes)
+        case Word.of("md"): return metaChange(.md, line, bytes)
+        case Word.of("ma"): return metaChange(.ma, line, bytes)
+        case Word.of("mn"): return .request(Request(verb: .mn, lineBytes: line.bytes))
+        case Word.of("me"): return metaDebug(line, bytes)
+        case Word.of("gat"): return retrieval(.gat, line, bytes)
+        case Word.of("gats"): return retrieval(.gats, line, bytes)
+        case Word.of("add"): return storage(.add, line, bytes)
+        case Word.of("cas"): return storage(.cas, line, bytes)
+        case Word.of("append"): return storage(.append, line, bytes)
+        case Word.of("prepend"): return storage(.prepend, line, bytes)
+        case Word.of("replace"): return storage(.replace, line, bytes)
+        case Word.of("incr"): return arithmetic(.incr, line, bytes)
+        case Word.of("decr"): return arithmetic(.decr, line, bytes)
+        case Word.of("delete"): return delete(line, bytes)
+        case Word.of("touch"): return touch(line, bytes)
+        case Word.of("version"): return .request(Request(verb: .version, lineBytes: line.bytes))
+        case Word.of("quit"): return .request(Request(verb: .quit, lineBytes: line.bytes))
+        case Word.of("stats"): return stats(line)
+        case Word.of("shutdown"): return .request(Request(verb: .shutdown, lineBytes: line.bytes))
+        case Word.of("bget"): return retrieval(.get, line, bytes)
+        case Word.of("config"): return config(line, bytes)
+        default: return longName(name, line, bytes)
+        }
+    }
+
+    private func longName(_ name: UnsafeRawBufferPointer, _ line: CommandLine, _ bytes: UnsafeRawBufferPointer) -> ParseOutcome {
+        if Word.isEqual(name, "flush_all") { return flushAll(line, bytes) }
+        if Word.isEqual(name, "verbosity") { return verbosity(line, bytes) }
+        // A lost web browser: memcached closes without a word. It looks no further than the first letter when that is
+        // the first letter of a command.
+        let last = line[line.count - 1].of(bytes)
+        let first = name[0]
+        let isMetaName = first == UInt8(ascii: "m") && name.count == 2
+        let isKnownLetter: Bool
+        switch first {
+        case UInt8(ascii: "g"), UInt8(ascii: "s"), UInt8(ascii: "a"), UInt8(ascii: "c"), UInt8(ascii: "i"), UInt8(ascii: "d"),
+            UInt8(ascii: "t"):
+            isKnownLetter = true
+        default: isKnownLetter = isMetaName
+        }
+        if !isKnownLetter, last.count >= 5, Word.isEqual(UnsafeRawBufferPointer(rebasing: last[0..<5]), "HTTP/") {
+            return .refused(reply: "", consume: line.bytes, swallow: 0, close: true)
+        }
+        return Self.error(line)
+    }
+
+    /// `ERROR`: memcached does not know the command, or its number of tokens is wrong. `noreply` does not silence it.
+    static func error(_ line: CommandLine) -> ParseOutcome { refuse("ERROR\r\n", line) }
+
+    /// A refusal that ends with the line.
+    static func refuse(_ reply: StaticString, _ line: CommandLine, swallow: Int = 0) -> ParseOutcome {
+        .refused(reply: reply, consume: line.bytes, swallow: swallow, close: false)
+    }
+}
