@@ -8,7 +8,7 @@ import Kernel
 /// A non-blocking stream socket, watched by one loop.
 public final class Socket {
     /// What one read found.
-    public enum Received: Sendable {
+    public enum Received: Sendable, Equatable {
         /// Bytes were appended to the queue.
         case bytes(Int)
         /// Nothing there yet.
@@ -20,7 +20,7 @@ public final class Socket {
     }
 
     /// What one write achieved.
-    public enum Sent: Sendable {
+    public enum Sent: Sendable, Equatable {
         /// The queue is empty.
         case all
         /// The socket is full; the loop reports when it is not.

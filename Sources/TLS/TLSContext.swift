@@ -40,11 +40,13 @@ public final class TLSContext: @unchecked Sendable {
         do throws(TLSError) {
             if SSL_CTX_load_verify_file(context, files.authority) != 1 {
                 throw Self.unusable(
-                    "the authority's certificate", files.authority, "tls.authority must name a readable PEM file with a certificate")
+                    "the authority's certificate", files.authority,
+                    "tls.authority must name a readable PEM file with a certificate")
             }
             if SSL_CTX_use_certificate_chain_file(context, files.certificate) != 1 {
                 throw Self.unusable(
-                    "the proxy's certificate", files.certificate, "tls.certificate must name a readable PEM file with a certificate")
+                    "the proxy's certificate", files.certificate,
+                    "tls.certificate must name a readable PEM file with a certificate")
             }
             if SSL_CTX_use_PrivateKey_file(context, files.key, SSL_FILETYPE_PEM) != 1 {
                 throw Self.unusableKey(files)

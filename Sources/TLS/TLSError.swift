@@ -55,7 +55,8 @@ public struct TLSError: Error, Sendable, Hashable, CustomStringConvertible {
             TLSError(reason: "the peer does not speak TLS 1.3")
         case SSL_R_WRONG_VERSION_NUMBER, SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST, SSL_R_PACKET_LENGTH_TOO_LONG,
             SSL_R_BAD_RECORD_TYPE, SSL_R_UNEXPECTED_MESSAGE:
-            TLSError(reason: "the peer does not speak TLS (\(words))", remedy: "check that its address is a proxy's replication port")
+            TLSError(
+                reason: "the peer does not speak TLS (\(words))", remedy: "check that its address is a proxy's replication port")
         case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
             TLSError(
                 reason: "the peer refused our certificate: it knows another authority",
