@@ -50,10 +50,16 @@ let package = Package(
         room("TLS", ["Kernel", "COpenSSL"]),
         room("Disk", ["Kernel", "WriteLog"]),
         room("Daemon", ["Kernel", "Proxy", "Configuration", "Status", "EventLoop", "TLS", "Disk", logging]),
+        // Reads a site's files for the executables.
+        room("SiteLoader", ["Configuration"]),
+        // What the command line asks proxies and how it shows the answers.
+        room("OperatorTools", ["Configuration", "Ring", "Status"]),
         // The simulator: the same core, never a shell.
         room("Simulator", ["Kernel", "Memcache", "Ring", "WriteLog", "Replication", "Configuration", "Proxy", "Status"]),
-        .executableTarget(name: "meridiand", dependencies: ["Daemon", "Configuration", arguments], swiftSettings: house),
-        .executableTarget(name: "meridian", dependencies: ["Configuration", "Ring", "Status", arguments], swiftSettings: house),
+        .executableTarget(name: "meridiand", dependencies: ["Daemon", "Configuration", "SiteLoader", arguments], swiftSettings: house),
+        .executableTarget(
+            name: "meridian", dependencies: ["OperatorTools", "SiteLoader", "Configuration", "Ring", "Status", arguments],
+            swiftSettings: house),
         .executableTarget(name: "meridian-sim", dependencies: ["Simulator", arguments], swiftSettings: house),
         tests("Architecture", []),
         tests("Kernel", ["Kernel"]),
@@ -62,6 +68,8 @@ let package = Package(
         tests("WriteLog", ["WriteLog", "Kernel"]),
         tests("Replication", ["Replication", "WriteLog", "Kernel"]),
         tests("Configuration", ["Configuration", "Ring", "Kernel"]),
+        tests("SiteLoader", ["SiteLoader", "Configuration"]),
+        tests("OperatorTools", ["OperatorTools", "Configuration", "Ring", "Status"]),
         tests("Proxy", ["Proxy", "Kernel", "Memcache", "WriteLog", "Replication", "Configuration", "Ring"]),
         tests("Simulator", ["Simulator", "Kernel", "Memcache", "Proxy"]),
         tests("Disk", ["Disk", "WriteLog", "Kernel"]),

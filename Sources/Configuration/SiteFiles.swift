@@ -1,0 +1,55 @@
+// From the text of two files to the values that the proxies run on. Pure: who calls has read the files.
+
+import Yams
+
+/// Reads a shared file and a site file together.
+public enum SiteFiles {
+    /// Longest file that is read, in bytes.
+    public static let fileBytesMax = YAMLDocument.fileBytesMax
+
+    /// The path of the shared file that a site file names, relative paths resolved against the site file's folder.
+    public static func federationPath(inSiteText text: String, sitePath: String) throws(ConfigurationProblems) -> String {
+        let problems = ProblemList(file: sitePath)
+        let path = YAMLDocument.root(of: text, into: problems).flatMap { SiteFile(problems, cores: 1).federationPath($0) }
+        // Keys that occur twice and the like are told by `parse`, together with everything else.
+        if let path { return path }
+        throw ConfigurationProblems(problems.sorted)
+    }
+
+    /// The federation of a shared file.
+    public static func parse(
+        federationText: String, federationPath: String
+    ) throws(ConfigurationProblems) -> Federation {
+        let problems = ProblemList(file: federationPath)
+        let federation = readFederation(federationText, into: problems)
+        if let federation, problems.problems.isEmpty { return federation }
+        throw ConfigurationProblems(problems.sorted)
+    }
+
+    /// The federation and one of its sites. All mistakes of both files are reported together.
+    ///
+    /// - Parameters:
+    ///   - federationText: what the shared file holds.
+    ///   - federationPath: the shared file's path, for messages.
+    ///   - siteText: what the site file holds.
+    ///   - sitePath: the site file's path, for messages; relative paths in the file are resolved against its folder.
+    ///   - cores: this machine's cores: the number of loops when the site file does not say.
+    public static func parse(
+        federationText: String, federationPath: String, siteText: String, sitePath: String, cores: Int
+    ) throws(ConfigurationProblems) -> (federation: Federation, site: Site) {
+        let shared = ProblemList(file: federationPath)
+        let local = ProblemList(file: sitePath)
+        let readable = readFederation(federationText, into: shared)
+        let federation = shared.problems.isEmpty ? readable : nil
+        let site = YAMLDocument.root(of: siteText, into: local).flatMap {
+            SiteFile(local, cores: cores).read($0, federation: federation)
+        }
+        let problems = shared.sorted + local.sorted
+        if let federation, let site, problems.isEmpty { return (federation, site) }
+        throw ConfigurationProblems(problems)
+    }
+
+    private static func readFederation(_ text: String, into problems: ProblemList) -> Federation? {
+        YAMLDocument.root(of: text, into: problems).flatMap { FederationFile(problems).read($0) }
+    }
+}
