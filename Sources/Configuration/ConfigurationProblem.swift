@@ -24,7 +24,7 @@ public struct ConfigurationProblem: Sendable, Hashable, CustomStringConvertible 
     }
 
     /// `north.yaml:12:5: what is wrong. What to do.`, in the form that editors jump to.
-    public var description: String { "\(file):\(line):\(column): \(message). \(remedy)." }
+    public var description: String { "\(file):\(line):\(column): \(message). \(remedy)\(remedy.hasSuffix("?") ? "" : ".")" }
 }
 
 /// All mistakes in a site's files.

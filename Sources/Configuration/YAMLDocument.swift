@@ -82,6 +82,10 @@ enum YAMLDocument {
 
     private static func report(_ error: any Error, into problems: ProblemList) {
         switch error {
+        case YamlError.scanner(_, let problem, let mark, _) where problem.contains("alphabetic or numeric"):
+            problems.report(
+                line: mark.line, column: mark.column, "text that begins with '*' is an alias to YAML",
+                remedy: "Put the text in quotes, such as \"*.lock\"")
         case YamlError.scanner(_, let problem, let mark, _), YamlError.parser(_, let problem, let mark, _):
             problems.report(
                 line: mark.line, column: mark.column, "this is not YAML: \(problem)",
