@@ -36,6 +36,14 @@ public struct LogScanner {
         public var tornBytes: Int
         /// Segments behind the tail's to be deleted before anything is appended, highest first.
         public var discarded: [UInt64]
+
+        /// Makes an outcome of its parts.
+        public init(firstSegment: UInt64, tail: LogOffset, tornBytes: Int, discarded: [UInt64]) {
+            self.firstSegment = firstSegment
+            self.tail = tail
+            self.tornBytes = tornBytes
+            self.discarded = discarded
+        }
     }
 
     /// Walks the next segment and hands each record, save headers and pads, to `replay`.
@@ -61,7 +69,7 @@ public struct LogScanner {
         let tail = end ?? LogOffset(startOf: last + 1, segmentBytes: segmentBytes)
         let kept = tail.segment(segmentBytes: segmentBytes)
         let discarded = laterBytes && kept < last ? ((kept + 1)...last).reversed() : []
-        return Outcome(firstSegment: min(first, kept), tail: tail, tornBytes: tornBytes, discarded: Array(discarded))
+        return Outcome(firstSegment: first, tail: tail, tornBytes: tornBytes, discarded: Array(discarded))
     }
 
     private mutating func walk(

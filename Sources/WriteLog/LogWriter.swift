@@ -11,7 +11,8 @@ import Kernel
 public struct LogWriter {
     /// Bytes appended and not yet written by the shell; the last of them is the one before `tail`.
     public let pending: ByteQueue
-    /// Where the next record goes, unless it needs another segment. Always a multiple of 8.
+    /// Where the next record goes, unless it needs another segment. Always a multiple of 8, and at least a head away from its
+    /// segment's end.
     public private(set) var tail: LogOffset
     /// Everything below is known to be on the disk. Never above `flushed`.
     public private(set) var synced: LogOffset
@@ -34,6 +35,9 @@ public struct LogWriter {
         precondition(LogFormat.isSegmentSize(segmentBytes), "segments of \(segmentBytes) bytes")
         precondition(tail.raw % UInt64(LogFormat.alignmentBytes) == 0, "log tail \(tail)")
         precondition(federation.utf8.count <= LogFormat.keyBytesMax, "federation name of \(federation.utf8.count) bytes")
+        // Recovery may stop in the zeros at a segment's end, where no head fits.
+        let rest = segmentBytes - tail.within(segmentBytes: segmentBytes)
+        let tail = rest < LogFormat.headBytes ? tail + rest : tail
         pending = ByteQueue()
         self.tail = tail
         synced = tail
@@ -157,6 +161,11 @@ public struct LogWriter {
         let offset = tail
         RecordCoding.encode(head, at: offset, key: key, payload: payload, into: pending)
         tail = offset + head.paddedBytes
+        let rest = segmentBytes - tail.within(segmentBytes: segmentBytes)
+        if rest < LogFormat.headBytes {
+            pending.append(zeros: rest)
+            tail = tail + rest
+        }
         return offset
     }
 
@@ -173,20 +182,15 @@ public struct LogWriter {
         }
     }
 
-    /// Fills the rest of the segment: with one pad record where a head fits, else with zeros.
+    /// Fills the rest of the segment with one pad record.
     private mutating func fillSegment() {
         let rest = segmentBytes - tail.within(segmentBytes: segmentBytes)
-        if rest < LogFormat.headBytes {
-            pending.append(zeros: rest)
-            tail = tail + rest
-        } else {
-            let head = RecordHead(
-                length: rest, kind: .pad, content: .none, flags: [], keyBytes: 0, clientFlags: 0, position: .zero,
-                version: .zero, expiryMicroseconds: 0, reference: 0, synced: synced)
-            let zeros = [UInt8](repeating: 0, count: rest - LogFormat.headBytes)
-            zeros.withUnsafeBytes { payload in
-                _ = encode(head, key: UnsafeRawBufferPointer(start: nil, count: 0), payload: payload)
-            }
+        let head = RecordHead(
+            length: rest, kind: .pad, content: .none, flags: [], keyBytes: 0, clientFlags: 0, position: .zero, version: .zero,
+            expiryMicroseconds: 0, reference: 0, synced: synced)
+        let zeros = [UInt8](repeating: 0, count: rest - LogFormat.headBytes)
+        zeros.withUnsafeBytes { payload in
+            _ = encode(head, key: UnsafeRawBufferPointer(start: nil, count: 0), payload: payload)
         }
     }
 }

@@ -77,6 +77,11 @@ public struct SegmentReader {
 
     private mutating func stop(_ what: String) throws(LogDamage) -> (offset: LogOffset, record: LogRecord)? {
         if !isLast { throw damage(at: cursor, "\(what), and the log goes on in a later segment") }
+        if cursor == 0, let other = SegmentHeader(beginning: bytes), other.segment != segment {
+            throw LogDamage(
+                segment: segment, offset: tail, what: "the file holds segment \(other.segment)",
+                remedy: "give the file back the number of its segment")
+        }
         if let witness = Self.proof(that: tail, wasSyncedIn: bytes, segment: segment, segmentBytes: segmentBytes) {
             throw damage(at: cursor, "\(what), although the record at \(witness) says that this place had been synced")
         }

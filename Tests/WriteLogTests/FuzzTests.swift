@@ -1,0 +1,37 @@
+import Kernel
+import Testing
+import WriteLog
+
+/// Bytes that nobody wrote, from seeds: no crash, and the promises of `LogFuzz`.
+@Suite struct FuzzTests {
+    @Test("Random bytes", arguments: 0..<40)
+    func noise(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        for _ in 0..<10 {
+            let bytes = [UInt8].random(&random, random.below(3 * LogFuzz.segmentBytes))
+            LogFuzz.record(Array(bytes.prefix(600)))
+            LogFuzz.log(bytes)
+            LogFuzz.cursor(bytes)
+        }
+    }
+
+    @Test("Logs with bytes changed, dropped and doubled", arguments: 0..<150)
+    func mutations(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        let log = MemoryLog.random(&random, records: 30)
+        var bytes = log.segments.keys.sorted().flatMap { log.segments[$0]! }
+        for _ in 0..<(1 + random.below(8)) {
+            let at = random.below(bytes.count)
+            switch random.below(5) {
+            case 0: bytes[at] = UInt8(truncatingIfNeeded: random.next())
+            case 1: bytes[at & ~7] = [0, 63, 64, 255][random.below(4)]
+            case 2: bytes.removeSubrange(at..<min(bytes.count, at + 8 * (1 + random.below(20))))
+            case 3: bytes.insert(contentsOf: bytes[at..<min(bytes.count, at + 8 * random.below(40))], at: at & ~7)
+            default: bytes.removeLast(random.below(min(bytes.count, 3000)))
+            }
+        }
+        LogFuzz.log([0] + bytes)
+        LogFuzz.cursor(bytes)
+        LogFuzz.record(Array(bytes.prefix(600)))
+    }
+}
