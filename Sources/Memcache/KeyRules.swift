@@ -65,6 +65,11 @@ public struct KeyCursor {
         self.init(in: bytes, from: request.arguments.start, to: request.arguments.end)
     }
 
+    /// Starts before the first of the words in a span, such as a meta command's flags.
+    public init(_ span: Span, in bytes: UnsafeRawBufferPointer) {
+        self.init(in: bytes, from: span.start, to: span.end)
+    }
+
     init(in bytes: UnsafeRawBufferPointer, from start: Int, to end: Int) {
         self.bytes = bytes
         at = start

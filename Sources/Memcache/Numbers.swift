@@ -2,7 +2,7 @@
 // So `4294967297` is the exptime 1, `+5` is 5 and `5<tab>x` is 5. Replies are read strictly.
 
 /// Reads numbers in place.
-enum Numbers {
+package enum Numbers {
     /// What C's `strtoul` finds at the start of a token.
     private struct Scan {
         var magnitude: UInt64 = 0
@@ -51,7 +51,7 @@ enum Numbers {
 
     /// An unsigned number of 64 bits; nil where memcached refuses it. `plain` falls when it is oddly written.
     @inline(__always)
-    static func unsigned64(_ token: UnsafeRawBufferPointer, _ plain: inout Bool) -> UInt64? {
+    package static func unsigned64(_ token: UnsafeRawBufferPointer, _ plain: inout Bool) -> UInt64? {
         let scan = scan(token)
         guard scan.valid else { return nil }
         if !scan.plain { plain = false }
