@@ -145,7 +145,8 @@ public final class SegmentFiles: Sendable {
             try file.sync()
             try Posix.retry("renaming", making) { rename(making, path) }
             try Posix.syncFolder(folder.path)
-            return file
+            // Under its name, so that a later failure names it.
+            return try OpenFile(path, flags: O_RDWR)
         } catch {
             // Give the space back at once; that this fails too is no news.
             unlink(making)
