@@ -284,6 +284,7 @@ class Federation:
             f"loops: {self.options.loops}",
             f"durability: {self.options.durability}",
         ]
+        lines.append("log-segment: 16MiB")
         if self.options.settings:
             lines.append(self.options.settings)
         return "\n".join(lines) + "\n"
@@ -365,6 +366,12 @@ class Federation:
         """Raises ProcessDied when a proxy or memcached that should run has ended."""
         for proxy in self.proxies:
             if proxy.process is not None:
+                proxy.process.expect_alive()
+
+    def expect_alive_but(self, dead: Proxy) -> None:
+        """As expect_alive, for all but one."""
+        for proxy in self.proxies:
+            if proxy is not dead and proxy.process is not None:
                 proxy.process.expect_alive()
 
     def stop(self) -> None:
