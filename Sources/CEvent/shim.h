@@ -14,6 +14,7 @@
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -340,4 +341,22 @@ static inline void meridian_name_thread(const char *name) {
     char brief[16];
     snprintf(brief, sizeof brief, "%s", name);
     pthread_setname_np(pthread_self(), brief);
+}
+
+// ---- The service manager ----
+
+// One datagram to a unix socket; a path that begins with @ is in the abstract namespace.
+static inline void meridian_notify(const char *path, const char *state) {
+    struct sockaddr_un name;
+    size_t length = strlen(path);
+    if ((path[0] != '/' && path[0] != '@') || length >= sizeof name.sun_path) return;
+    memset(&name, 0, sizeof name);
+    name.sun_family = AF_UNIX;
+    memcpy(name.sun_path, path, length);
+    if (path[0] == '@') name.sun_path[0] = 0;
+    int descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return;
+    sendto(descriptor, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&name,
+        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
+    close(descriptor);
 }

@@ -1,0 +1,108 @@
+// The daemon's life: start, one thread per loop, end.
+
+import Configuration
+import EventLoop
+import Foundation
+import Kernel
+import Logging
+import Proxy
+import TLS
+
+/// One proxy process.
+public enum Daemon {
+    /// Runs a proxy until it is told to end. Returns the process's exit code.
+    ///
+    /// - Parameters:
+    ///   - federation: the shared file, checked.
+    ///   - site: the site file, checked against it.
+    ///   - proxyName: which of the site's proxies this process is.
+    ///   - logLevel: the least that is logged.
+    public static func run(federation: Federation, site: Site, proxyName: String, logLevel: Logger.Level) -> Int32 {
+        var logger = Logger(label: "\(site.name)/\(proxyName)") { LineLogHandler(label: $0) }
+        logger.logLevel = logLevel
+        do throws(DaemonFailure) {
+            try run(federation: federation, site: site, proxyName: proxyName, logger: logger)
+            logger.notice("ended")
+            return 0
+        } catch {
+            logger.critical("cannot start code=\(error.code.rawValue) reason=\(error)")
+            return error.code.rawValue
+        }
+    }
+
+    /// Checks what a proxy needs on this machine, beyond what its files say: names the first thing that is missing.
+    public static func check(federation: Federation, site: Site, proxyName: String) throws(DaemonFailure) {
+        let proxy = try DaemonStart.proxy(proxyName, of: site, federation: federation)
+        let identity = PeerIdentity(federation: federation.name, site: site.name, proxy: proxy.name)
+        _ = try DaemonStart.certificates(proxy, identity: identity)
+        try DaemonStart.checkLaneCount(proxy, loops: site.loops)
+    }
+
+    private static func run(federation: Federation, site: Site, proxyName: String, logger: Logger) throws(DaemonFailure) {
+        let signals: Signals
+        do throws(SocketError) {
+            Signals.ignoreBrokenPipes()
+            signals = try Signals([SIGTERM, SIGINT, SIGHUP])
+        } catch {
+            throw DaemonFailure(.system, error.description)
+        }
+        let proxy = try DaemonStart.proxy(proxyName, of: site, federation: federation)
+        let identity = PeerIdentity(federation: federation.name, site: site.name, proxy: proxy.name)
+        if getuid() == 0 { logger.warning("running as root; a user of its own is enough for a proxy") }
+        let tls = try DaemonStart.certificates(proxy, identity: identity)
+        try DaemonStart.checkLaneCount(proxy, loops: site.loops)
+        let sockets = try DaemonStart.bind(proxy, loops: site.loops)
+        let lanes = try DaemonStart.openLanes(federation: federation, site: site, proxy: proxy, logger: logger)
+        let shared: SharedState
+        do throws(SocketError) {
+            shared = try SharedState(federation: federation, site: site, proxy: proxy, tls: tls, logger: logger)
+        } catch {
+            throw DaemonFailure(.system, error.description)
+        }
+        logger.notice(
+            """
+            starting version=\(MeridianVersion.text) federation=\(federation.name) lanes=\(site.loops) \
+            clients=\(proxy.clients.map(\.description).joined(separator: ",")) replication=\(proxy.replication) admin=\(proxy.admin)
+            """)
+        try runLoops(shared, sockets, lanes, signals)
+    }
+
+    /// Loops 1… have threads of their own, loop 0 has this one.
+    private static func runLoops(
+        _ shared: SharedState, _ sockets: BoundSockets, _ lanes: [OpenedLane], _ signals: Signals
+    ) throws(DaemonFailure) {
+        var threads: [WorkerThread] = []
+        for (number, lane) in lanes.enumerated().dropFirst() {
+            do throws(SocketError) {
+                threads.append(
+                    try WorkerThread.start(name: "loop-\(number)") {
+                        do {
+                            try makeShell(number, shared, lane, sockets).run()
+                        } catch {
+                            shared.fail(DaemonFailure(.system, "\(error)"))
+                        }
+                    })
+            } catch {
+                throw DaemonFailure(.system, error.description)
+            }
+        }
+        do {
+            let shell = try makeShell(0, shared, lanes[0], sockets)
+            shell.front = try FrontDesk(
+                shell.loop, shared, signals: signals, replication: sockets.replication, clients: sockets.unixClients,
+                admin: sockets.admin)
+            shell.run()
+        } catch {
+            shared.fail(DaemonFailure(.system, "\(error)"))
+        }
+        for thread in threads { thread.join() }
+    }
+
+    private static func makeShell(
+        _ number: Int, _ shared: SharedState, _ lane: OpenedLane, _ sockets: BoundSockets
+    ) throws -> LaneShell {
+        let shell = try LaneShell(number, shared, lane)
+        for bound in sockets.clients[number] { try shell.listen(bound) }
+        return shell
+    }
+}

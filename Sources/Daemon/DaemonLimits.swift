@@ -1,0 +1,29 @@
+/// Every bound of the daemon in one place; the unit is last in the name (style 5).
+enum DaemonLimits {
+    /// Rounds of obeying and reporting in one turn; what is left then waits for the next turn.
+    static let roundsPerTurnMax = 8
+    /// How often a lane looks at its time-outs and hangs up its report.
+    static let housekeepingMicroseconds: UInt64 = 100_000
+    /// A queue that held so much, or was left over from an earlier turn, is reported as drained when it runs empty.
+    static let drainedReportBytesMin = 16 * 1024
+    /// Rounds of encrypting and writing for one connection in one turn.
+    static let encryptRoundsMax = 4
+    /// How long a connection that is being closed may take to send what it still has.
+    static let closingMicroseconds: UInt64 = 5_000_000
+    /// How long a client that reads nothing of what waits for it is kept.
+    static let stalledClientMicroseconds: UInt64 = 60_000_000
+    /// How long a client that has closed its sending side is kept for the replies that it may be owed.
+    static let halfClosedMicroseconds: UInt64 = 2_000_000
+    /// The same, after a reply has been sent.
+    static let halfClosedAfterReplyMicroseconds: UInt64 = 200_000
+    /// How long a new peer connection may take to send its preamble.
+    static let preambleMicroseconds: UInt64 = 5_000_000
+    /// New peer connections that may be waiting for their preamble at a time.
+    static let preamblesMax = 256
+    /// How long an accepted peer may take for the TLS handshake.
+    static let handshakeMicroseconds: UInt64 = 5_000_000
+    /// How long lanes may take to finish leaving.
+    static let leaveMicroseconds: UInt64 = 4_500_000
+    /// When the process ends, come what may, after it was told to.
+    static let leaveMicrosecondsMax: UInt64 = 4_900_000
+}

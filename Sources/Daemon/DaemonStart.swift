@@ -1,0 +1,145 @@
+// From checked files to running loops. Everything that can be refused is refused here, before the first client is
+// accepted, each with one line and an exit code.
+
+import Configuration
+import Disk
+import EventLoop
+import Foundation
+import Kernel
+import Logging
+import Proxy
+import TLS
+import WriteLog
+
+/// A lane's folder, locked and read.
+struct OpenedLane: Sendable {
+    var configuration: LaneConfiguration
+    var folder: LogFolder
+    var recovery: LaneRecovery
+}
+
+/// What a proxy has bound.
+struct BoundSockets: Sendable {
+    /// Clients' TCP sockets, one set for each loop.
+    var clients: [[BoundSocket]]
+    /// Clients' unix sockets.
+    var unixClients: [BoundSocket] = []
+    var replication: [BoundSocket] = []
+    var admin: BoundSocket
+}
+
+/// The steps of starting.
+enum DaemonStart {
+    /// The proxy's own part of the site file.
+    static func proxy(_ name: String, of site: Site, federation: Federation) throws(DaemonFailure) -> SiteProxy {
+        guard let here = federation.sites.first(where: { $0.name == site.name }) else {
+            throw DaemonFailure(.configuration, "the shared file has no site \(site.name); add it there")
+        }
+        guard let proxy = site.proxies.first(where: { $0.name == name }), here.proxies.contains(where: { $0.name == name }) else {
+            let known = site.proxies.map(\.name).joined(separator: ", ")
+            throw DaemonFailure(
+                .configuration, "site \(site.name) has no proxy \(name); its proxies are \(known); choose one with --proxy")
+        }
+        return proxy
+    }
+
+    /// Loads the certificates and sees that they are this proxy's.
+    static func certificates(_ proxy: SiteProxy, identity: PeerIdentity) throws(DaemonFailure) -> TLSContext {
+        let context: TLSContext
+        do throws(TLSError) {
+            context = try TLSContext(
+                TLSFiles(authority: proxy.authorityPath, certificate: proxy.certificatePath, key: proxy.keyPath))
+        } catch {
+            throw DaemonFailure(.configuration, error.description)
+        }
+        if let objection = objection(toOwn: context.names, identity: identity) {
+            throw DaemonFailure(.configuration, "\(proxy.certificatePath): \(objection)")
+        }
+        return context
+    }
+
+    /// Why a certificate is not this proxy's, or nil.
+    static func objection(toOwn names: CertificateNames, identity: PeerIdentity) -> String? {
+        let own = CertificateNames(federation: identity.federation, site: identity.site, proxy: identity.proxy)
+        return names == own ? nil : "the certificate names \(names), this proxy is \(own); issue one with URI \(own.uri)"
+    }
+
+    /// A log of a lane that no loop would run any more holds records that would never be delivered.
+    static func checkLaneCount(_ proxy: SiteProxy, loops: Int) throws(DaemonFailure) {
+        let entries = (try? FileManager.default.contentsOfDirectory(atPath: proxy.folder)) ?? []
+        let lanes = entries.compactMap { $0.hasPrefix("lane-") ? Int($0.dropFirst(5)) : nil }
+        guard let highest = lanes.max(), highest >= loops else { return }
+        throw DaemonFailure(
+            .configuration,
+            "\(proxy.folder) holds the logs of \(highest + 1) lanes, but 'loops' is \(loops); set 'loops' to \(highest + 1) or more, "
+                + "or, once every site has acknowledged them (meridian lag), move \(proxy.folder)/lane-\(loops) and above away")
+    }
+
+    /// Binds all addresses.
+    static func bind(_ proxy: SiteProxy, loops: Int) throws(DaemonFailure) -> BoundSockets {
+        do throws(SocketError) {
+            var sockets = BoundSockets(clients: Array(repeating: [], count: loops), admin: try bindAdmin(proxy.admin))
+            for address in proxy.clients {
+                switch address {
+                case .tcp(let address):
+                    let sets = try BoundSocket.tcp(host: address.host, port: address.port, shared: loops)
+                    for (loop, set) in sets.enumerated() { sockets.clients[loop] += set }
+                case .unix(let path): sockets.unixClients.append(try BoundSocket.unix(path: path, mode: 0o666))
+                }
+            }
+            let replication = proxy.replication
+            sockets.replication = try BoundSocket.tcp(host: replication.host, port: replication.port)[0]
+            return sockets
+        } catch {
+            throw DaemonFailure(.system, error.description)
+        }
+    }
+
+    private static func bindAdmin(_ address: ListenAddress) throws(SocketError) -> BoundSocket {
+        switch address {
+        case .unix(let path): return try BoundSocket.unix(path: path, mode: 0o660)
+        case .tcp(let address):
+            let found = try SocketAddress.resolve(host: address.host, port: address.port, passive: true)
+            guard found.allSatisfy(\.isLoopback) else {
+                throw SocketError(
+                    action: "serve admin requests on", subject: address.description, code: 0,
+                    reason: "anybody on the network could read it", remedy: "use 127.0.0.1, ::1 or unix:PATH")
+            }
+            return try BoundSocket.tcp(host: address.host, port: address.port)[0][0]
+        }
+    }
+
+    /// Locks and reads every lane's log, side by side.
+    static func openLanes(
+        federation: Federation, site: Site, proxy: SiteProxy, logger: Logger
+    ) throws(DaemonFailure) -> [OpenedLane] {
+        var opened: [OpenedLane] = []
+        for lane in 0..<site.loops {
+            let configuration = LaneConfiguration(federation: federation, site: site, proxy: proxy.name, lane: lane)
+            var recovery = LaneRecovery(configuration)
+            var records = 0
+            do throws(LogFolderError) {
+                let folder = try LogFolder(
+                    folder: proxy.folder, lane: configuration.laneID, federation: federation.name, segmentBytes: site.segmentBytes
+                ) { record, offset in
+                    records += 1
+                    recovery.replay(record, at: offset)
+                }
+                logger.notice(
+                    "log recovered path=\(folder.path) records=\(records) tail=\(folder.tail) tornBytes=\(folder.tornBytes)",
+                    metadata: ["lane": "\(configuration.laneID)"])
+                opened.append(OpenedLane(configuration: configuration, folder: folder, recovery: recovery))
+            } catch {
+                throw failure(error)
+            }
+        }
+        return opened
+    }
+
+    private static func failure(_ error: LogFolderError) -> DaemonFailure {
+        switch error {
+        case .disk(let disk): DaemonFailure(disk.code == EWOULDBLOCK ? .system : .disk, disk.description)
+        case .damage: DaemonFailure(.data, error.description)
+        }
+    }
+}

@@ -1,0 +1,111 @@
+// Connections that the core asks for: memcached servers, peers over TLS, and lanes of this very process.
+
+import Configuration
+import EventLoop
+import Kernel
+import Proxy
+import TLS
+
+extension LaneShell {
+    /// Begins a connection; its outcome is reported as `connected` or `closed`.
+    func dial(_ id: ConnectionID, _ endpoint: Endpoint) {
+        switch endpoint {
+        case .backend(let address):
+            let connection = Connection(id, .backend, .resolving)
+            add(connection)
+            dial(connection, address, milliseconds: shared.site.times.backendConnectMilliseconds)
+        case .peer(let identity, _, let lane) where identity == shared.identity:
+            let connection = Connection(id, .local, .open)
+            add(connection)
+            dialSibling(connection, lane)
+        case .peer(let identity, let address, let lane):
+            let connection = Connection(id, .dialledPeer(identity, lane: lane), .resolving)
+            add(connection)
+            let times = shared.site.times
+            let isSibling = identity.site == shared.identity.site
+            dial(
+                connection, address,
+                milliseconds: isSibling ? times.siblingTimeoutMilliseconds : times.streamTimeoutMilliseconds)
+        }
+    }
+
+    private func dialSibling(_ connection: Connection, _ lane: UInt8) {
+        do throws(SocketError) {
+            let pair = try SocketPair()
+            connection.socket = Socket(
+                loop, descriptor: pair.near, role: Role.connection.rawValue, token: token(connection.id))
+            connection.socket?.isReading = true
+            shared.mailboxes[Int(lane) % shared.mailboxes.count].post(.sibling(descriptor: pair.far))
+            reports.append(.connected(connection.id))
+        } catch {
+            lose(connection, error.description)
+        }
+    }
+
+    private func dial(_ connection: Connection, _ address: HostPort, milliseconds: Int) {
+        connection.target = address.description
+        setDeadline(connection, after: UInt64(milliseconds) * 1_000)
+        if let numeric = SocketAddress(numericHost: address.host, port: address.port) {
+            connection.addresses = [numeric]
+            return connectNext(connection)
+        }
+        let mailbox = shared.mailboxes[number]
+        let id = connection.id
+        shared.resolver.resolve(host: address.host, port: address.port) { mailbox.post(.resolved(id, $0)) }
+    }
+
+    /// A host name was looked up; the connection may be gone by now.
+    func resolved(_ id: ConnectionID, _ answer: Resolver.Answer) {
+        guard let connection = connection(id), connection.phase == .resolving else { return }
+        switch answer {
+        case .success(let addresses):
+            connection.addresses = addresses[...]
+            connectNext(connection)
+        case .failure(let error): lose(connection, error.description)
+        }
+    }
+
+    /// Tries the host's next address.
+    private func connectNext(_ connection: Connection) {
+        var reason = "\(connection.target) has no address"
+        while let address = connection.addresses.popFirst() {
+            do throws(SocketError) {
+                connection.socket = try Socket.connect(
+                    loop, to: address, role: Role.connection.rawValue, token: token(connection.id))
+                connection.phase = .connecting
+                return
+            } catch {
+                reason = error.description
+            }
+        }
+        lose(connection, reason)
+    }
+
+    /// The socket says how the attempt went.
+    func connectDecided(_ connection: Connection) {
+        guard let socket = connection.socket else { return }
+        if let code = socket.connectFailure() {
+            socket.close()
+            connection.socket = nil
+            if !connection.addresses.isEmpty { return connectNext(connection) }
+            return lose(connection, "cannot connect to \(connection.target): \(SystemError.text(code))")
+        }
+        if case .dialledPeer(_, let lane) = connection.purpose { return beginTLS(connection, lane) }
+        opened(connection)
+        step(.connected(connection.id))
+    }
+
+    private func beginTLS(_ connection: Connection, _ lane: UInt8) {
+        do throws(TLSError) {
+            let tls = Encryption(try TLSSession(shared.tlsContext, role: .dialing))
+            tls.outgoing.append(Preamble(lane: lane).encoded)
+            try tls.session.begin(into: tls.outgoing)
+            connection.tls = tls
+        } catch {
+            return lose(connection, error.description)
+        }
+        connection.phase = .handshaking
+        connection.socket?.isReading = true
+        effects.dirty.append(connection.id)
+    }
+}

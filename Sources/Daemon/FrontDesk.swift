@@ -1,0 +1,237 @@
+// What a process has once, on loop 0: signals, the replication listener with the preambles of those who arrive there, unix
+// sockets for clients, and the admin endpoint.
+
+import EventLoop
+import Glibc
+import Kernel
+import Logging
+import Synchronization
+import TLS
+
+/// Loop 0's second job.
+final class FrontDesk {
+    /// A peer connection of which we do not know yet which loop it belongs to.
+    private final class Arrival {
+        let descriptor: Int32
+        let address: String
+        let watch: Watch
+        let deadline: UInt64
+        var bytes: [UInt8] = []
+
+        init(_ loop: Loop, _ accepted: Listener.Accepted, token: UInt64, deadline: UInt64) {
+            descriptor = accepted.descriptor
+            address = accepted.peer.description
+            self.deadline = deadline
+            watch = Watch(loop, descriptor: descriptor, role: LaneShell.Role.preamble.rawValue, token: token)
+            watch.reading = true
+        }
+    }
+
+    private let shared: SharedState
+    private let loop: Loop
+    private let signals: Signals
+    private let replication: [Listener]
+    /// Unix sockets of clients; those accepted are dealt to the loops in turn.
+    private var clients: [Listener]
+    private let admin: HTTPService
+
+    private var arrivals: [UInt64: Arrival] = [:]
+    private var nextArrival: UInt64 = 0
+    private var nextLoop = 0
+    private var refusals = LogThrottle()
+    private var leavingUntil: UInt64?
+    private var finished: Set<Int> = []
+    private var isReady = false
+    private var nextExpiryCheck: UInt64 = 0
+
+    /// Roles above the listeners' own numbers: replication sockets by place, client sockets from here on.
+    private static let clientTokens: UInt64 = 1_000
+
+    init(
+        _ loop: Loop, _ shared: SharedState, signals: Signals, replication: [BoundSocket], clients: [BoundSocket],
+        admin: BoundSocket
+    ) throws(SocketError) {
+        self.loop = loop
+        self.shared = shared
+        self.signals = signals
+        let role = LaneShell.Role.replication.rawValue
+        var listeners: [Listener] = []
+        for bound in replication { listeners.append(try Listener(loop, bound, role: role, token: UInt64(listeners.count))) }
+        self.replication = listeners
+        listeners = []
+        for bound in clients {
+            listeners.append(try Listener(loop, bound, role: role, token: Self.clientTokens + UInt64(listeners.count)))
+        }
+        self.clients = listeners
+        let endpoint = AdminEndpoint(
+            board: shared.board, federation: shared.federation.name, site: shared.site.name, proxy: shared.proxy.name,
+            startedAtMicroseconds: shared.startedAtMicroseconds)
+        self.admin = try HTTPService(loop, admin) { endpoint.respond($0) }
+        signals.watch(in: loop, role: LaneShell.Role.signals.rawValue)
+    }
+
+    /// Something of ours is ready.
+    func handle(_ ready: Loop.Ready, at monotonic: UInt64) {
+        switch LaneShell.Role(rawValue: ready.role) {
+        case .signals: while let signal = signals.next() { handle(signal: signal, at: monotonic) }
+        case .preamble: if let arrival = arrivals[ready.token] { read(arrival, token: ready.token, at: monotonic) }
+        case .replication where ready.token >= Self.clientTokens:
+            let place = Int(ready.token - Self.clientTokens)
+            guard place < clients.count else { return }
+            clients[place].accept { accepted in
+                shared.mailboxes[nextLoop].post(.client(descriptor: accepted.descriptor))
+                nextLoop = (nextLoop + 1) % shared.mailboxes.count
+            }
+        case .replication: replication[Int(ready.token)].accept { arrived($0, at: monotonic) }
+        default: preconditionFailure("role \(ready.role) is not the front desk's")
+        }
+    }
+
+    /// Time passes.
+    func keepHouse(at monotonic: UInt64) {
+        for listener in replication + clients where listener.isExhausted { listener.resume() }
+        for (token, arrival) in arrivals where arrival.deadline <= monotonic {
+            refuse(arrival, token: token, "it sent no preamble in time", at: monotonic)
+        }
+        if !isReady && shared.lanesServing.load(ordering: .relaxed) == shared.mailboxes.count {
+            isReady = true
+            ServiceManager.ready()
+            shared.logger.notice("serving lanes=\(shared.mailboxes.count)")
+        }
+        if monotonic >= nextExpiryCheck {
+            nextExpiryCheck = monotonic + 86_400_000_000
+            warnOfExpiry()
+        }
+        if let until = leavingUntil, monotonic >= until {
+            leavingUntil = nil
+            shared.logger.warning(
+                "leaving took too long; ending with \(shared.mailboxes.count - finished.count) lanes unfinished")
+            stopAll()
+        }
+    }
+
+    /// A lane has handed over.
+    func laneFinished(_ lane: Int) {
+        finished.insert(lane)
+        if finished.count == shared.mailboxes.count { stopAll() }
+    }
+
+    /// The loop has ended.
+    func finish() {
+        for listener in replication + clients { listener.close() }
+        for arrival in arrivals.values {
+            arrival.watch.cancel()
+            Descriptor.close(arrival.descriptor)
+        }
+        arrivals = [:]
+    }
+
+    private func stopAll() {
+        for mailbox in shared.mailboxes { mailbox.post(.stop) }
+    }
+
+    // MARK: Signals
+
+    private func handle(signal: Int32, at monotonic: UInt64) {
+        switch signal {
+        case SIGHUP: reloadCertificates()
+        case SIGINT where leavingUntil != nil || !finished.isEmpty:
+            shared.logger.warning("ending at once signal=SIGINT")
+            for bound in (clients.map(\.bound)) { bound.close() }
+            _exit(130)
+        default: leave(signal, at: monotonic)
+        }
+    }
+
+    private func leave(_ signal: Int32, at monotonic: UInt64) {
+        guard leavingUntil == nil && finished.isEmpty else { return }
+        leavingUntil = monotonic + DaemonLimits.leaveMicroseconds
+        shared.logger.notice("leaving signal=\(signal == SIGINT ? "SIGINT" : "SIGTERM")")
+        ServiceManager.stopping()
+        for listener in clients { listener.close() }
+        clients = []
+        for mailbox in shared.mailboxes { mailbox.post(.leave) }
+        let logger = shared.logger
+        // Should a loop or a disk hang, the process ends all the same; what it owes is in the log.
+        let watchdog = try? WorkerThread.start(name: "watchdog") {
+            usleep(useconds_t(DaemonLimits.leaveMicrosecondsMax))
+            logger.error("ending code=70 reason=the orderly end took too long; the next start recovers the log")
+            _exit(DaemonFailure.Code.software.rawValue)
+        }
+        watchdog?.detach()
+    }
+
+    private func reloadCertificates() {
+        do throws(TLSError) {
+            let context = try TLSContext(shared.tlsFiles)
+            if let objection = DaemonStart.objection(toOwn: context.names, identity: shared.identity) {
+                throw TLSError(reason: objection)
+            }
+            shared.replaceTLS(context)
+            nextExpiryCheck = 0
+            shared.logger.notice(
+                "certificates reloaded certificate=\(shared.proxy.certificatePath); site files are read only at start")
+        } catch {
+            shared.logger.error("certificates not reloaded, the old ones stay in use reason=\(error)")
+        }
+    }
+
+    private func warnOfExpiry() {
+        let now = Int64(Clock.wallMicroseconds() / 1_000_000)
+        if let warning = shared.tlsContext.expiryWarning(atWallSeconds: now) {
+            shared.logger.warning("certificate path=\(shared.proxy.certificatePath) \(warning)")
+        }
+    }
+
+    // MARK: Preambles
+
+    private func arrived(_ accepted: Listener.Accepted, at monotonic: UInt64) {
+        guard arrivals.count < DaemonLimits.preamblesMax else {
+            log(accepted.peer.description, "\(DaemonLimits.preamblesMax) connections wait already", at: monotonic)
+            Descriptor.close(accepted.descriptor)
+            return
+        }
+        nextArrival += 1
+        arrivals[nextArrival] = Arrival(
+            loop, accepted, token: nextArrival, deadline: monotonic + DaemonLimits.preambleMicroseconds)
+    }
+
+    private func read(_ arrival: Arrival, token: UInt64, at monotonic: UInt64) {
+        do {
+            let missing = Preamble.bytes - arrival.bytes.count
+            guard let bytes = try Descriptor.read(arrival.descriptor, count: missing) else { return }
+            guard !bytes.isEmpty else {
+                return refuse(arrival, token: token, "it closed the connection before its preamble was complete", at: monotonic)
+            }
+            arrival.bytes += bytes
+            // What cannot become a preamble is refused at its first wrong byte.
+            let begun = arrival.bytes.prefix(4)
+            guard Array("MRDN".utf8).starts(with: begun) else {
+                _ = try Preamble(arrival.bytes + Array(repeating: 0, count: Preamble.bytes - arrival.bytes.count))
+                return
+            }
+            guard arrival.bytes.count == Preamble.bytes else { return }
+            let lane = Int(try Preamble(arrival.bytes).lane) % shared.mailboxes.count
+            arrival.watch.cancel()
+            arrivals[token] = nil
+            shared.mailboxes[lane].post(.peer(descriptor: arrival.descriptor, address: arrival.address))
+        } catch let refusal as Preamble.Refusal {
+            refuse(arrival, token: token, refusal.reason, at: monotonic)
+        } catch {
+            refuse(arrival, token: token, "\(error)", at: monotonic)
+        }
+    }
+
+    private func refuse(_ arrival: Arrival, token: UInt64, _ reason: String, at monotonic: UInt64) {
+        arrival.watch.cancel()
+        Descriptor.close(arrival.descriptor)
+        arrivals[token] = nil
+        log(arrival.address, reason, at: monotonic)
+    }
+
+    private func log(_ address: String, _ reason: String, at monotonic: UInt64) {
+        if let note = refusals.permit(atMonotonic: monotonic) {
+            shared.logger.warning("peer refused address=\(address) reason=\(reason)\(note)")
+        }
+    }
+}

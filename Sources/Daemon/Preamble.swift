@@ -1,0 +1,47 @@
+// The eight bytes in clear that a dialling proxy sends before TLS, so that the accepting process knows which of its loops
+// the connection belongs to before it has spent anything on it.
+//
+//     0..3  M R D N
+//     4     version, 1
+//     5     number of the lane that is wanted
+//     6..7  zero
+
+/// The preamble of a peer connection.
+struct Preamble: Equatable {
+    /// Its length.
+    static let bytes = 8
+    static let version: UInt8 = 1
+
+    var lane: UInt8
+
+    var encoded: [UInt8] { Array("MRDN".utf8) + [Self.version, lane, 0, 0] }
+
+    /// Why some bytes are not one.
+    struct Refusal: Error, Equatable {
+        var reason: String
+    }
+
+    init(lane: UInt8) { self.lane = lane }
+
+    /// Reads eight bytes.
+    init(_ bytes: [UInt8]) throws(Refusal) {
+        guard bytes.count == Self.bytes, bytes.starts(with: Array("MRDN".utf8)) else {
+            throw Refusal(reason: "it is not a Meridian proxy (it began with \(Self.printable(bytes)))")
+        }
+        guard bytes[4] == Self.version else {
+            throw Refusal(reason: "it speaks version \(bytes[4]) of the peer protocol, this proxy \(Self.version)")
+        }
+        guard bytes[6] == 0 && bytes[7] == 0 else { throw Refusal(reason: "its preamble is damaged") }
+        lane = bytes[5]
+    }
+
+    /// Bytes as an operator can read them.
+    static func printable(_ bytes: [UInt8]) -> String {
+        let text = bytes.map { byte in
+            byte >= 32 && byte < 127 && byte != UInt8(ascii: "\"") ? String(UnicodeScalar(byte)) : "\\x" + hex(byte)
+        }
+        return "\"\(text.joined())\""
+    }
+
+    private static func hex(_ byte: UInt8) -> String { (byte < 16 ? "0" : "") + String(byte, radix: 16) }
+}

@@ -1,0 +1,97 @@
+// What the loops of a process share: what never changes, a few counters, and the ways to reach each other.
+
+import Configuration
+import Disk
+import EventLoop
+import Glibc
+import Kernel
+import Logging
+import Proxy
+import Synchronization
+import TLS
+
+/// What one loop tells another, or a helper thread a loop.
+enum LaneMessage: Sendable {
+    /// A memcached client that loop 0 accepted for another.
+    case client(descriptor: Int32)
+    /// A peer connection whose preamble named this lane; TLS is next.
+    case peer(descriptor: Int32, address: String)
+    /// The far end of a local connection from another lane of this process.
+    case sibling(descriptor: Int32)
+    /// A host name was looked up for this connection.
+    case resolved(ConnectionID, Resolver.Answer)
+    /// A segment file was made, read or deleted.
+    case files(SegmentFiles.Completion)
+    /// The log was synced.
+    case synced(SyncThread.Completion)
+    /// Hand over and finish.
+    case leave
+    /// A lane has finished (to loop 0).
+    case finished(lane: Int)
+    /// End the loop.
+    case stop
+}
+
+/// What the loops of one process share.
+final class SharedState: Sendable {
+    let federation: Federation
+    let site: Site
+    let proxy: SiteProxy
+    let identity: PeerIdentity
+    let logger: Logger
+    let board: StatusBoard
+    let resolver = Resolver()
+    let mailboxes: [Mailbox<LaneMessage>]
+    let startedAtMicroseconds = Clock.monotonicMicroseconds()
+    /// Client connections of all loops.
+    let clientCount = Atomic<Int>(0)
+    /// Lanes that have begun to serve.
+    let lanesServing = Atomic<Int>(0)
+    private let tls: Mutex<TLSContext>
+
+    init(
+        federation: Federation, site: Site, proxy: SiteProxy, tls: TLSContext, logger: Logger
+    ) throws(SocketError) {
+        self.federation = federation
+        self.site = site
+        self.proxy = proxy
+        self.logger = logger
+        identity = PeerIdentity(federation: federation.name, site: site.name, proxy: proxy.name)
+        board = StatusBoard(lanes: site.loops)
+        var boxes: [Mailbox<LaneMessage>] = []
+        for _ in 0..<site.loops { boxes.append(try Mailbox()) }
+        mailboxes = boxes
+        self.tls = Mutex(tls)
+    }
+
+    /// Certificates for the next session.
+    var tlsContext: TLSContext { tls.withLock { $0 } }
+
+    /// Certificates for all sessions from now on.
+    func replaceTLS(_ context: TLSContext) { tls.withLock { $0 = context } }
+
+    /// Where the three PEM files are.
+    var tlsFiles: TLSFiles {
+        TLSFiles(authority: proxy.authorityPath, certificate: proxy.certificatePath, key: proxy.keyPath)
+    }
+
+    /// Ends the process at once, with one line. The log is whole up to the last turn, and recovered at the next start.
+    func fail(_ failure: DaemonFailure) -> Never {
+        logger.critical("ending code=\(failure.code.rawValue) reason=\(failure)")
+        _exit(failure.code.rawValue)
+    }
+
+    /// Why a certificate's names may not speak with us, or nil.
+    func objection(to names: CertificateNames) -> String? {
+        guard names.federation == federation.name else {
+            return "its certificate names \(names), this federation is \(federation.name)"
+        }
+        guard let site = federation.sites.first(where: { $0.name == names.site }) else {
+            return "its certificate names \(names), and the federation has no site \(names.site)"
+        }
+        guard site.proxies.contains(where: { $0.name == names.proxy }) else {
+            return "its certificate names \(names), and site \(names.site) has no proxy \(names.proxy)"
+        }
+        return nil
+    }
+}

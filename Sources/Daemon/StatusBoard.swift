@@ -1,0 +1,18 @@
+// Where lanes hang up what they are doing, and the admin endpoint reads it: the one thing that loops share, behind a lock,
+// touched ten times a second.
+
+import Status
+import Synchronization
+
+/// The last report of each lane.
+final class StatusBoard: Sendable {
+    private let lanes: Mutex<[LaneStatus?]>
+
+    init(lanes: Int) { self.lanes = Mutex(Array(repeating: nil, count: lanes)) }
+
+    /// Replaces a lane's report.
+    func publish(_ status: LaneStatus, lane: Int) { lanes.withLock { $0[lane] = status } }
+
+    /// The reports of all lanes that have begun, in order.
+    func read() -> [LaneStatus] { lanes.withLock { $0.compactMap { $0 } } }
+}
