@@ -53,7 +53,7 @@ let package = Package(
         // Reads a site's files for the executables.
         room("SiteLoader", ["Configuration"]),
         // What the command line asks proxies and how it shows the answers.
-        room("OperatorTools", ["Configuration", "Ring", "Status"]),
+        room("OperatorTools", ["Kernel", "Configuration", "Ring", "Status"]),
         // The simulator: the same core, never a shell.
         room("Simulator", ["Kernel", "Memcache", "Ring", "WriteLog", "Replication", "Configuration", "Proxy", "Status"]),
         .executableTarget(name: "meridiand", dependencies: ["Daemon", "Configuration", "SiteLoader", arguments], swiftSettings: house),
@@ -69,7 +69,7 @@ let package = Package(
         tests("Replication", ["Replication", "WriteLog", "Kernel"]),
         tests("Configuration", ["Configuration", "Ring", "Kernel"]),
         tests("SiteLoader", ["SiteLoader", "Configuration"]),
-        tests("OperatorTools", ["OperatorTools", "Configuration", "Ring", "Status"]),
+        tests("OperatorTools", ["OperatorTools", "Kernel", "Configuration", "Ring", "Status"]),
         tests("Proxy", ["Proxy", "Kernel", "Memcache", "WriteLog", "Replication", "Configuration", "Ring"]),
         tests("Simulator", ["Simulator", "Kernel", "Memcache", "Proxy"]),
         tests("Disk", ["Disk", "WriteLog", "Kernel"]),

@@ -7,6 +7,13 @@ public enum SiteFiles {
     /// Longest file that is read, in bytes.
     public static let fileBytesMax = YAMLDocument.fileBytesMax
 
+    /// True when a text looks like the file that all sites share, false when like one site's own.
+    public static func isSharedFile(_ text: String) -> Bool {
+        guard case .mapping(let mapping)? = YAMLDocument.root(of: text, into: ProblemList(file: "")) else { return false }
+        let keys = mapping.compactMap { $0.key.scalar?.string }
+        return !keys.contains("site") && (keys.contains("ring") || keys.contains("sites"))
+    }
+
     /// The path of the shared file that a site file names, relative paths resolved against the site file's folder.
     public static func federationPath(inSiteText text: String, sitePath: String) throws(ConfigurationProblems) -> String {
         let problems = ProblemList(file: sitePath)

@@ -26,6 +26,11 @@ public func loadSite(
         federationText: federationText, federationPath: federationPath, siteText: siteText, sitePath: path, cores: cores)
 }
 
+/// True when a file looks like the one that all sites share.
+public func isSharedFile(path: String) throws -> Bool {
+    SiteFiles.isSharedFile(try readText(path, what: "file", remedy: "check the path"))
+}
+
 /// Reads a shared file by itself.
 public func loadFederation(path: String) throws -> Federation {
     let text = try readText(path, what: "shared file", remedy: "check the path")

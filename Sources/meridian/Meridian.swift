@@ -1,0 +1,30 @@
+// The operator's command. Each subcommand reads its arguments here and leaves the work to OperatorTools.
+
+import ArgumentParser
+
+@main
+struct Meridian: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "meridian",
+        abstract: "Look at a federation of replicated memcached sites.",
+        discussion: """
+            The daemon is meridiand; this command asks its admin endpoints and checks its files.
+
+            Is everything well?           meridian status --config north.yaml
+            How far behind is the south?  meridian lag --config north.yaml --watch
+            As a monitoring plugin:       meridian lag --config north.yaml --warn 1s --crit 5s
+            Where does a key live?        meridian ring user:1234 --config north.yaml south.yaml
+            Are my files right?           meridian check-config north.yaml south.yaml
+
+            Admin endpoints are reached only from their own machine: run this beside the proxies, or forward a port \
+            (ssh -L 11400:127.0.0.1:11400 proxyhost) and use --admin 127.0.0.1:11400.
+
+            EXIT CODES
+              0   all is well
+              1   a proxy did not answer, or a file has mistakes
+              64  the command line is wrong
+            With --warn or --crit, lag exits as monitoring plugins do: 0 ok, 1 warning, 2 critical, 3 unknown.
+            """,
+        version: "0.1.0",
+        subcommands: [StatusCommand.self, LagCommand.self, RingCommand.self, CheckConfigCommand.self])
+}
