@@ -1,0 +1,193 @@
+import Configuration
+import Kernel
+import Proxy
+import WriteLog
+
+// What has been committed, and where it has arrived: the ledger that invariants 2, 3 and 7 are read from, and that the
+// sites are compared with at rest.
+//
+//     lane: 1 2 3 4 5 6 …    committed, in positions without gaps
+//     site: x x x . x .      applied or superseded there; the frontier is 3: nothing above may be acknowledged
+
+/// One committed record.
+struct CommittedRecord {
+    let key: Int
+    let version: Version
+    let content: Content
+    let value: [UInt8]
+    let flags: UInt32
+    let expiry: UInt64
+    let lane: LaneID
+    let position: Position
+    let site: Int
+    let at: UInt64
+    /// Sites, by bit, where it is applied or superseded.
+    var arrived: UInt8 = 0
+    /// Its log was lost in a power failure: it may be nowhere, or live on elsewhere.
+    var lost = false
+}
+
+/// The ledger of a run.
+struct History {
+    /// One origin lane.
+    struct Origin {
+        /// Records by position, from 1; the index of each.
+        var byPosition: [Int] = []
+        /// Per site: every position up to this has arrived.
+        var frontier: [UInt64]
+        /// Positions were given twice, because the machine lost what it had logged.
+        var wasTruncated = false
+    }
+
+    private(set) var records: [CommittedRecord] = []
+    private(set) var byVersion: [Version: Int] = [:]
+    private(set) var byKey: [[Int]] = []
+    private var origins: [LaneID: Origin] = [:]
+    /// Per lane and key: the last version committed there.
+    private var lastOfLane: [UInt64: Version] = [:]
+    /// Per site and key: the highest version that has left an index.
+    private var forgotten: [[Version]]
+    /// Numbers of the writes that are in a committed value.
+    private(set) var committedWrites: Set<Int> = []
+    /// Per key and site: when a tombstone was last committed there.
+    private(set) var tombstonesAt: [[UInt64?]] = []
+    /// Per key: records lost with their log whose fate nobody can know.
+    var doubtful: Set<Int> = []
+    private let sites: Int
+
+    init(sites: Int) {
+        self.sites = sites
+        forgotten = Array(repeating: [], count: sites)
+    }
+
+    mutating func prepare(keys: Int) {
+        byKey = Array(repeating: [], count: keys)
+        tombstonesAt = Array(repeating: Array(repeating: nil, count: sites), count: keys)
+        forgotten = Array(repeating: Array(repeating: .zero, count: keys), count: sites)
+    }
+
+    /// Takes in a commit; what is wrong with it, if anything.
+    mutating func commit(_ record: CommittedRecord) -> (Invariant, String)? {
+        if let earlier = byVersion[record.version] {
+            return (
+                .appliedIsCommitted, "version \(record.version) is given twice, first at position \(records[earlier].position)"
+            )
+        }
+        let number = records.count
+        byVersion[record.version] = number
+        byKey[record.key].append(number)
+        records.append(record)
+        if record.content == .tombstone { tombstonesAt[record.key][record.site] = record.at }
+        if let pieces = World.pieces(of: record.value) { committedWrites.formUnion(pieces) }
+        if record.position > .zero {
+            var origin = origins[record.lane] ?? Origin(frontier: Array(repeating: 0, count: sites))
+            guard record.position.raw == UInt64(origin.byPosition.count) + 1 else {
+                return (
+                    .appliedIsCommitted, "\(record.lane) commits position \(record.position) after #\(origin.byPosition.count)"
+                )
+            }
+            origin.byPosition.append(number)
+            origins[record.lane] = origin
+        }
+        let place = UInt64(record.lane.raw) << 32 | UInt64(record.key)
+        if let last = lastOfLane[place], record.version < last {
+            return (.appliedIsCommitted, "\(record.lane) commits version \(record.version) after \(last) of the same key")
+        }
+        lastOfLane[place] = record.version
+        for site in 0..<sites where record.version < forgotten[site][record.key] && record.position > .zero {
+            return (
+                .forgottenIsStable,
+                "version \(record.version) is committed after site \(site + 1) has forgotten \(forgotten[site][record.key])"
+            )
+        }
+        return nil
+    }
+
+    /// A record has arrived at a site.
+    mutating func arrive(_ version: Version, at site: Int) -> Bool {
+        guard let number = byVersion[version] else { return false }
+        records[number].arrived |= 1 << UInt8(site)
+        return true
+    }
+
+    /// The record that a lane committed at a position.
+    func record(of lane: LaneID, at position: Position) -> CommittedRecord? {
+        guard let origin = origins[lane], position > .zero, position.raw <= origin.byPosition.count else { return nil }
+        return records[origin.byPosition[Int(position.raw) - 1]]
+    }
+
+    /// True where a lane's positions were given twice.
+    func wasTruncated(_ lane: LaneID) -> Bool { origins[lane]?.wasTruncated ?? false }
+
+    /// The first record up to the position that has not arrived at the site, if any.
+    mutating func missing(of lane: LaneID, upTo position: Position, at site: Int) -> String? {
+        guard position > .zero else { return nil }
+        guard var origin = origins[lane] else { return "nothing was ever committed by \(lane)" }
+        defer { origins[lane] = origin }
+        var frontier = origin.frontier[site]
+        while frontier < position.raw {
+            guard frontier < origin.byPosition.count else {
+                return origin.wasTruncated ? nil : "\(lane) has committed only up to #\(origin.byPosition.count)"
+            }
+            let record = records[origin.byPosition[Int(frontier)]]
+            guard record.arrived & 1 << UInt8(site) != 0 || record.lost else {
+                return
+                    "\(lane) \(record.position) (key \(record.key), version \(record.version)) is neither applied nor superseded"
+            }
+            frontier += 1
+            origin.frontier[site] = frontier
+        }
+        return nil
+    }
+
+    /// A key has left an index of a site: no older record of another site may be on its way.
+    mutating func forget(_ key: Int, _ version: Version, at site: Int) -> String? {
+        forgotten[site][key] = max(forgotten[site][key], version)
+        for number in byKey[key] {
+            let record = records[number]
+            guard record.site != site, record.position > .zero, !record.lost, record.version < version else { continue }
+            if record.arrived & 1 << UInt8(site) == 0 {
+                return "version \(record.version) of \(record.lane) \(record.position) has not arrived yet"
+            }
+        }
+        return nil
+    }
+
+    /// A lane came back with its log ending at this position.
+    mutating func recovered(_ lane: LaneID, at position: Position, lostPower: Bool) -> [CommittedRecord] {
+        guard var origin = origins[lane], UInt64(origin.byPosition.count) > position.raw else { return [] }
+        var lost: [CommittedRecord] = []
+        while UInt64(origin.byPosition.count) > position.raw {
+            let number = origin.byPosition.removeLast()
+            records[number].lost = true
+            doubtful.insert(records[number].key)
+            lost.append(records[number])
+        }
+        origin.wasTruncated = true
+        for site in 0..<sites { origin.frontier[site] = min(origin.frontier[site], position.raw) }
+        origins[lane] = origin
+        return lost
+    }
+
+    /// Positions committed by a lane.
+    func committed(of lane: LaneID) -> UInt64 { UInt64(origins[lane]?.byPosition.count ?? 0) }
+
+    /// What a key must hold at rest: its highest value or tombstone, and the touch on top of it, if any.
+    func top(of key: Int, where counts: (CommittedRecord) -> Bool = { _ in true }) -> (
+        value: CommittedRecord?, touch: CommittedRecord?
+    ) {
+        var value: CommittedRecord?
+        var touch: CommittedRecord?
+        for number in byKey[key] {
+            let record = records[number]
+            guard counts(record) else { continue }
+            if record.content == .touch {
+                if record.version > touch?.version ?? .zero { touch = record }
+            } else if record.version > value?.version ?? .zero {
+                value = record
+            }
+        }
+        if let found = touch, found.version < value?.version ?? .zero { touch = nil }
+        return (value, touch)
+    }
+}

@@ -1,0 +1,124 @@
+import Kernel
+import Proxy
+import WriteLog
+
+// From what the core says it did to what the checkers hold against it.
+
+extension World {
+    /// Checks one observation of a lane, as soon as the turn that made it is in the log.
+    func observe(_ observation: Observation, _ host: LaneHost) {
+        guard violation == nil else { return }
+        if story.told { tell(host.name, words(observation)) }
+        let site = host.proxy.site
+        let lane = host.configuration.laneID
+        switch observation {
+        case .committed(let key, let version, let content, let value, let flags, let expiry, let position):
+            figures[.commits] += 1
+            guard let index = keyIndexes[key] else { return unknownKey(key, host) }
+            let record = CommittedRecord(
+                key: index, version: version, content: content, value: value, flags: flags, expiry: expiry, lane: lane,
+                position: position, site: site, at: now)
+            if let (invariant, what) = history.commit(record) { violate(invariant, "key \(keys[index].name): \(what)") }
+        case .landed(let key, let version, let content, let server):
+            figures[.landings] += 1
+            guard let index = keyIndexes[key] else { return unknownKey(key, host) }
+            let calm = now > sites[site].disturbedUntil
+            if let what = landings.land(
+                key: index, version: version, isTouch: content == .touch, server: sites[site].servers[server], lane: lane,
+                life: host.life, isCalm: calm)
+            {
+                violate(.landingsRise, "key \(keys[index].name) on \(servers[sites[site].servers[server]].name): \(what)")
+            }
+        case .applied(let key, let version, let origin, let position):
+            figures[.applied] += 1
+            applied(key, version, origin, position, host)
+        case .superseded(let key, let version):
+            figures[.superseded] += 1
+            if !history.arrive(version, at: site) {
+                violate(.appliedIsCommitted, "\(host.name) drops version \(version) of \(name(key)), which was never committed")
+            }
+        case .acknowledges(let origin, let position):
+            if let what = history.missing(of: origin, upTo: position, at: site) {
+                violate(.acknowledgedIsApplied, "\(host.name) acknowledges \(origin) up to \(position), but \(what)")
+            }
+        case .acknowledged(let destination, let position):
+            if let what = history.missing(of: lane, upTo: position, at: Int(destination.raw) - 1) {
+                violate(.acknowledgedIsApplied, "\(host.name) takes \(position) for acknowledged by \(destination), but \(what)")
+            }
+        case .asserted: figures[.assertions] += 1
+        case .inDoubt: figures[.inDoubts] += 1
+        case .forgotten(let key, let version):
+            figures[.forgotten] += 1
+            guard let index = keyIndexes[key] else { return unknownKey(key, host) }
+            if let what = history.forget(index, version, at: site) {
+                violate(.forgottenIsStable, "\(host.name) forgets key \(keys[index].name) at \(version), but \(what)")
+            }
+        }
+    }
+
+    private func applied(_ key: [UInt8], _ version: Version, _ origin: LaneID, _ position: Position, _ host: LaneHost) {
+        guard let committed = history.byVersion[version] else {
+            return violate(
+                .appliedIsCommitted, "\(host.name) applies version \(version) of \(name(key)), which was never committed")
+        }
+        let record = history.records[committed]
+        let isTheSame = record.lane == origin && record.position == position && keys[record.key].bytes == key
+        if !isTheSame, !record.lost {
+            violate(
+                .appliedIsCommitted,
+                "\(host.name) applies \(name(key)) \(version) as \(origin) \(position), but it is \(record.lane) \(record.position)"
+            )
+        }
+        _ = history.arrive(version, at: host.proxy.site)
+    }
+
+    /// A lane has come back: whatever it had committed must be in its log, unless the power failed before it was synced.
+    func checkRecovered(_ host: LaneHost, _ node: LaneNode) {
+        let lane = host.configuration.laneID
+        let recovered = node.status(at: instant(host.proxy)).log.committedPosition
+        let lost = history.recovered(lane, at: Position(recovered), lostPower: host.lostPower)
+        if let first = lost.last, !host.lostPower {
+            violate(
+                .acknowledgedSurvives,
+                "\(host.name) comes back at #\(recovered), but had committed \(first.position) of key \(keys[first.key].name)")
+        }
+        for record in lost {
+            tell(host.name, "has lost \(record.position) of key \(keys[record.key].name), version \(record.version)")
+            if let proven = record.provenBy(self) {
+                violate(
+                    .acknowledgedSurvives, "\(host.name) has lost w\(proven) of \(keys[record.key].name), answered after a sync")
+            }
+        }
+        host.lostPower = false
+    }
+
+    private func unknownKey(_ key: [UInt8], _ host: LaneHost) {
+        violate(.appliedIsCommitted, "\(host.name) speaks of key \(Story.readable(key)), which nobody wrote")
+    }
+
+    private func name(_ key: [UInt8]) -> String { Story.readable(key) }
+
+    private func words(_ observation: Observation) -> String {
+        switch observation {
+        case .committed(let key, let version, let content, let value, let flags, let expiry, let position):
+            "commits \(name(key)) \(version) \(content) at \(position): \(Story.readable(value, most: 40)) flags=\(flags) expiry=\(expiry)"
+        case .landed(let key, let version, let content, let server):
+            "landed \(name(key)) \(version) \(content) on server \(server)"
+        case .superseded(let key, let version): "drops \(name(key)) \(version): superseded"
+        case .applied(let key, let version, let origin, let position): "applied \(name(key)) \(version) of \(origin) \(position)"
+        case .acknowledges(let origin, let position): "acknowledges \(origin) up to \(position)"
+        case .acknowledged(let site, let position): "is acknowledged by \(site) up to \(position)"
+        case .asserted(let key, let version): "asserts \(name(key)) \(version)"
+        case .inDoubt(let key): "is in doubt about \(name(key))"
+        case .forgotten(let key, let version): "forgets \(name(key)) \(version)"
+        }
+    }
+}
+
+extension CommittedRecord {
+    /// The write in this record that a client was told of, at a site that answers only after a sync.
+    func provenBy(_ world: World) -> Int? {
+        guard world.sites[site].configuration.durability == .disk, content == .value else { return nil }
+        return World.pieces(of: value)?.first { world.acknowledgedWrites.contains($0) }
+    }
+}

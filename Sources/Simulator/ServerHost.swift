@@ -1,0 +1,99 @@
+import Configuration
+import Kernel
+
+// A memcached server's machine: the model of memcached behind connections, which can be stopped, cut off, and started
+// again with an empty memory.
+
+/// One memcached server of one site.
+final class ServerHost {
+    let name: String
+    /// Index of the site.
+    let site: Int
+    /// Index over the site's primaries, then its backups.
+    let index: Int
+    let isBackup: Bool
+    let address: HostPort
+    let machine: Int
+    let itemBytesMax: Int
+    var model: MemcachedModel
+    var isRunning = true
+    var isStalled = false
+    /// How often it has started with an empty memory, after the first time.
+    var restarts = 0
+    /// It was out of reach of some proxy at some time, so that keys may have been deleted from it.
+    var wasCutOff = false
+    /// It evicted these keys by itself.
+    var evicted: Set<Int> = []
+
+    private var connections: [(link: Link, incoming: ByteQueue)?] = []
+    private let outgoing = ByteQueue()
+
+    init(name: String, site: Int, index: Int, isBackup: Bool, address: HostPort, machine: Int, itemBytesMax: Int) {
+        self.name = name
+        self.site = site
+        self.index = index
+        self.isBackup = isBackup
+        self.address = address
+        self.machine = machine
+        self.itemBytesMax = itemBytesMax
+        model = MemcachedModel(
+            itemBytesMax: itemBytesMax, pid: UInt32(1_000 + machine),
+            startedAtWallSeconds: SimulationOptions.wallMicroseconds / 1_000_000 - 1_000)
+    }
+
+    func accept(_ link: Link) -> Int {
+        connections.append((link, ByteQueue()))
+        return connections.count - 1
+    }
+
+    /// Bytes from a proxy; answered at once, unless the process is stopped.
+    func received(_ bytes: [UInt8], _ connection: Int, _ world: World) {
+        guard let place = connections[connection] else { return }
+        place.incoming.append(bytes)
+        if !isStalled { serve(connection, world) }
+    }
+
+    func closed(_ connection: Int) {
+        connections[connection] = nil
+        model.disconnect(connection)
+    }
+
+    /// The server goes on after a stop: what waited is executed now, on connections that its clients may have left.
+    func unstall(_ world: World) {
+        isStalled = false
+        for connection in connections.indices where connections[connection] != nil { serve(connection, world) }
+    }
+
+    private func serve(_ connection: Int, _ world: World) {
+        guard let place = connections[connection], !place.incoming.isEmpty else { return }
+        if world.story.told { world.tell(name, "c\(connection) gets \(Story.readable(place.incoming.readable))") }
+        model.receive(
+            place.incoming, from: connection, into: outgoing, wallMicroseconds: SimulationOptions.wallMicroseconds + world.now)
+        guard !outgoing.isEmpty else { return }
+        let reply = [UInt8](outgoing.readable)
+        outgoing.removeAll()
+        if world.story.told { world.tell(name, "c\(connection) answers \(Story.readable(reply))") }
+        world.send(bytes: reply, over: place.link, from: 1)
+    }
+
+    /// The process ends; its memory is gone.
+    func stop(_ world: World) {
+        guard isRunning else { return }
+        isRunning = false
+        isStalled = false
+        restarts += 1
+        world.tell(name, "ends, with its memory")
+        for place in connections { if let place { world.close(place.link, side: 1, reason: "connection reset") } }
+        connections.removeAll()
+    }
+
+    /// A new process, empty.
+    func start(_ world: World) {
+        guard !isRunning else { return }
+        isRunning = true
+        world.tell(name, "starts, empty")
+        model = MemcachedModel(
+            itemBytesMax: itemBytesMax, pid: UInt32(1_000 + machine + restarts * 100),
+            startedAtWallSeconds: (SimulationOptions.wallMicroseconds + world.now) / 1_000_000)
+    }
+}
