@@ -29,7 +29,6 @@ public final class LogFolder: Sendable {
     ) throws(LogFolderError) {
         let path = "\(folder)/lane-\(lane.lane)"
         var scanner = LogScanner(lane: lane, federation: federation, segmentBytes: segmentBytes)
-        var kept: [(UInt64, OpenFile)] = []
         do throws(DiskError) {
             lock = try Self.takeFolder(path)
         } catch {
@@ -46,11 +45,12 @@ public final class LogFolder: Sendable {
             } catch {
                 throw .damage(error, folder: path)
             }
-            kept.append((segment, file))
+            // A process that was killed may have left this in the kernel only; from here on it counts as synced.
+            try Self.disk { () throws(DiskError) in try file.syncData() }
         }
         let outcome = scanner.finish()
         do throws(DiskError) {
-            try Self.mend(outcome, files: kept, folder: path, segmentBytes: segmentBytes)
+            try Self.mend(outcome, folder: path, segmentBytes: segmentBytes)
         } catch {
             throw .disk(error)
         }
@@ -143,21 +143,16 @@ public final class LogFolder: Sendable {
         try result.get()
     }
 
-    /// Makes the log continue at its tail: nothing but zeros behind it, everything before it on the disk.
-    private static func mend(
-        _ outcome: LogScanner.Outcome, files: [(UInt64, OpenFile)], folder: String, segmentBytes: Int
-    ) throws(DiskError) {
+    /// Makes the log continue at its tail: nothing but zeros behind it.
+    private static func mend(_ outcome: LogScanner.Outcome, folder: String, segmentBytes: Int) throws(DiskError) {
         for segment in outcome.discarded {
             try Posix.remove(name(of: segment, in: folder))
             try Posix.syncFolder(folder)
         }
-        let last = outcome.tail.segment(segmentBytes: segmentBytes)
-        for (segment, file) in files where segment <= last {
-            if segment == last && outcome.tornBytes > 0 {
-                try zero(file, from: outcome.tail.within(segmentBytes: segmentBytes), to: segmentBytes)
-            }
-            try file.syncData()
-        }
+        guard outcome.tornBytes > 0 else { return }
+        let file = try OpenFile(name(of: outcome.tail.segment(segmentBytes: segmentBytes), in: folder), flags: O_RDWR)
+        try zero(file, from: outcome.tail.within(segmentBytes: segmentBytes), to: segmentBytes)
+        try file.syncData()
     }
 
     private static func zero(_ file: OpenFile, from start: Int, to end: Int) throws(DiskError) {

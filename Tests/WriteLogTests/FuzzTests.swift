@@ -1,13 +1,17 @@
+import Foundation
 import Kernel
 import Testing
 import WriteLog
 
 /// Bytes that nobody wrote, from seeds: no crash, and the promises of `LogFuzz`.
 @Suite struct FuzzTests {
-    @Test("Random bytes", arguments: 0..<40)
-    func noise(seed: UInt64) {
-        var random = SeededRandom(seed: seed)
-        for _ in 0..<10 {
+    /// How many seeds; `MERIDIAN_FUZZ_SEEDS` asks for more.
+    static let seeds = ProcessInfo.processInfo.environment["MERIDIAN_FUZZ_SEEDS"].flatMap { UInt64($0) } ?? 60
+
+    @Test("Random bytes")
+    func noise() {
+        for seed in 0..<Self.seeds {
+            var random = SeededRandom(seed: seed)
             let bytes = [UInt8].random(&random, random.below(3 * LogFuzz.segmentBytes))
             LogFuzz.record(Array(bytes.prefix(600)))
             LogFuzz.log(bytes)
@@ -15,8 +19,13 @@ import WriteLog
         }
     }
 
-    @Test("Logs with bytes changed, dropped and doubled", arguments: 0..<150)
-    func mutations(seed: UInt64) {
+    @Test("Logs with bytes changed, dropped and doubled")
+    func mutations() {
+        for seed in 0..<Self.seeds { mutate(seed: seed) }
+    }
+
+    /// Breaks the log of one seed.
+    private func mutate(seed: UInt64) {
         var random = SeededRandom(seed: seed)
         let log = MemoryLog.random(&random, records: 30)
         var bytes = log.segments.keys.sorted().flatMap { log.segments[$0]! }
