@@ -23,7 +23,7 @@ struct AdminEndpoint {
     /// Answers one request.
     func respond(_ request: HTTPService.Request) -> HTTPService.Response {
         guard request.method == "GET" || request.method == "HEAD" else {
-            return .init(status: 405, text: "only GET is understood here\n", headers: [("Allow", "GET, HEAD")])
+            return .init(status: 405, text: "only GET and HEAD are understood here\n", headers: [("Allow", "GET, HEAD")])
         }
         switch request.path {
         case "/", "": return .init(status: 200, text: Self.help)

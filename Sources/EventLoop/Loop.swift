@@ -60,7 +60,8 @@ public final class Loop {
         let latest = now + Self.waitMicrosecondsMax
         let wake = min(deadline ?? latest, latest)
         if wake <= now {
-            event_base_loop(base, EVLOOP_NONBLOCK)
+            // Without EVLOOP_ONCE, libevent would go on for as long as anything is left unread.
+            event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK)
             return
         }
         // An earlier timer is left alone: waking once too often is cheaper than setting it at each turn.
