@@ -22,30 +22,24 @@ _VALUE = b"v" * 1_000
 
 
 def lag_rows(federation: Federation, site: Site) -> list[dict[str, Any]]:
-    """The rows of `meridian lag --json`."""
+    """The links of `meridian lag --json`."""
     ran = federation.meridian(site, "lag", "--config", str(site.config), "--json")
     try:
         found = json.loads(ran.output)
     except ValueError:
         raise Failed(f"`meridian lag --json` printed no JSON: {ran.text[:300]!r}") from None
-    rows = found if isinstance(found, list) else next((value for value in found.values() if isinstance(value, list)), [])
-    require(bool(rows), f"`meridian lag --json` has no rows: {ran.output[:300]!r}")
-    return list(rows)
-
-
-def _figure(row: dict[str, Any], *names: str) -> float:
-    for name in names:
-        if name in row and row[name] is not None:
-            return float(row[name])
-    raise Failed(f"a row of `meridian lag --json` has none of {names}: {row}")
+    require(not found["unanswered"], f"`meridian lag` did not reach every proxy: {found['unanswered']}")
+    rows: list[dict[str, Any]] = found["links"]
+    require(bool(rows), f"`meridian lag --json` has no links: {ran.output[:300]!r}")
+    return rows
 
 
 def lag_sum(rows: list[dict[str, Any]]) -> tuple[float, int, int]:
     """The greatest age in seconds, and the records and bytes behind, over all rows."""
     return (
-        max(_figure(row, "seconds", "lagSeconds") for row in rows),
-        int(sum(_figure(row, "records", "lagRecords") for row in rows)),
-        int(sum(_figure(row, "bytes", "lagBytes") for row in rows)),
+        max(float(row["seconds"] or 0) for row in rows),  # null: silent, and nothing is known to be behind
+        sum(int(row["records"]) for row in rows),
+        sum(int(row["bytes"]) for row in rows),
     )
 
 

@@ -49,8 +49,12 @@ def _papers(federation: Federation, folder: Path) -> list[_Stranger]:
     ]
 
 
+PREAMBLE = b"MRDN\x01\x00\x00\x00"
+"""What a dialling proxy says in clear before TLS: the protocol's version and the loop that it wants."""
+
+
 def _knock(federation: Federation, proxy: Proxy, stranger: _Stranger | None, data: bytes) -> None:
-    """Connects to a replication port from the south, over TLS if there is a stranger with papers, and sends data."""
+    """Connects to a replication port from the south and sends data: in clear, or as a proxy would if there is a stranger with papers."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -73,6 +77,7 @@ def _knock(federation: Federation, proxy: Proxy, stranger: _Stranger | None, dat
                 while plain.recv(4096):
                     pass
             else:
+                plain.sendall(PREAMBLE)
                 with context.wrap_socket(plain) as wrapped:
                     wrapped.sendall(data)
                     while wrapped.recv(4096):
@@ -109,7 +114,8 @@ def _knocks(federation: Federation, strangers: list[_Stranger]) -> list[str]:
         shown.append(f"{stranger.name}: {_expect_words(proxy, since, stranger.words, stranger.name).strip()}")
     noise = os.urandom(4096)
     for name, papers, data, words in (
-        ("garbage without TLS", None, b"GET / HTTP/1.1\r\n\r\n" + noise, r"not speak TLS|TLS"),
+        ("a web browser", None, b"GET / HTTP/1.1\r\n\r\n", r"not a Meridian proxy"),
+        ("garbage instead of TLS", None, PREAMBLE + noise, r"not speak TLS|TLS"),
         ("garbage inside TLS", good, noise, r"frame|checksum|magic|protocol|length|poison|large|hello"),
         ("a huge frame inside TLS", good, b"\xff" * 64, r"frame|checksum|magic|protocol|length|poison|large|hello"),
         ("zeros inside TLS", good, bytes(512), r"frame|checksum|magic|protocol|length|poison|short|hello"),

@@ -91,9 +91,8 @@ def show(arguments: argparse.Namespace, folder: Path, supervisor: Supervisor) ->
     lines = 0
     while True:
         federation.expect_alive()
-        text = "".join(
-            federation.meridian(site, "lag", "--config", str(site.config)).text.rstrip("\n") + "\n" for site in federation.sites
-        )
+        configs = [str(site.config) for site in federation.sites]
+        text = federation.meridian(federation.north, "lag", "--by-proxy", "--config", *configs).text.rstrip("\n") + "\n"
         if terminal and lines:
             sys.stdout.write(f"\x1b[{lines}A\x1b[J")
         sys.stdout.write(text)
@@ -155,7 +154,8 @@ def main() -> int:
         if not arguments.keep:
             for lane_folder in [*folder.glob("[ns][12]"), *folder.glob("check-*/[ns][12]")]:
                 shutil.rmtree(lane_folder, ignore_errors=True)
-        print(f"logs stay in {folder}", flush=True) if code != 1 or not arguments.check else None
+        if not arguments.check:  # The checks named the folder at the start, and end with their sum.
+            print(f"logs stay in {folder}", flush=True)
     return code
 
 

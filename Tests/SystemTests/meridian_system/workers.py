@@ -13,13 +13,23 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from meridian_system.processes import die_with_parent
 
 Result = TypeVar("Result")
 
 _context = multiprocessing.get_context("fork")
+
+
+_crews: list[Crew[Any]] = []
+
+
+def abandon_all() -> None:
+    """Ends every crew that is still there; for a check that failed while its load was running."""
+    for crew in _crews:
+        crew.abandon()
+    _crews.clear()
 
 
 class WorkerFailed(Exception):
@@ -54,6 +64,7 @@ class Crew(Generic[Result]):
             process.start()
             sender.close()
             self._members.append((process, receiver))
+        _crews.append(self)
 
     @property
     def running(self) -> bool:
@@ -86,10 +97,11 @@ class Crew(Generic[Result]):
         return self.results(timeout)
 
     def abandon(self) -> None:
-        """Ends the processes without asking."""
+        """Ends the processes without asking; none is left of a crew whose results were taken."""
         for process, _ in self._members:
-            process.kill()
-            process.join()
+            if process.is_alive():
+                process.kill()
+                process.join()
 
 
 def _member(

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from meridian_system import workers
 from meridian_system.federation import Federation, Options, Ports
 from meridian_system.namespaces import NoNamespaces, Wire
 from meridian_system.processes import Supervisor
@@ -64,6 +65,7 @@ class World:
             federation.expect_alive()
             federation.stop()
         finally:
+            workers.abandon_all()
             self.supervisor.kill_all()
             if not self.keep:
                 for proxy in federation.proxies:
