@@ -75,5 +75,6 @@ let package = Package(
         tests("Disk", ["Disk", "WriteLog", "Kernel"]),
         tests("TLS", ["TLS", "Kernel"]),
         tests("EventLoop", ["EventLoop", "Kernel"]),
+        tests("Daemon", ["Daemon", "EventLoop", "Status", "Kernel"]),
     ]
 )

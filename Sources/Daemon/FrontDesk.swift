@@ -204,14 +204,8 @@ final class FrontDesk {
                 return refuse(arrival, token: token, "it closed the connection before its preamble was complete", at: monotonic)
             }
             arrival.bytes += bytes
-            // What cannot become a preamble is refused at its first wrong byte.
-            let begun = arrival.bytes.prefix(4)
-            guard Array("MRDN".utf8).starts(with: begun) else {
-                _ = try Preamble(arrival.bytes + Array(repeating: 0, count: Preamble.bytes - arrival.bytes.count))
-                return
-            }
-            guard arrival.bytes.count == Preamble.bytes else { return }
-            let lane = Int(try Preamble(arrival.bytes).lane) % shared.mailboxes.count
+            guard let preamble = try Preamble(arrival.bytes) else { return }
+            let lane = Int(preamble.lane) % shared.mailboxes.count
             arrival.watch.cancel()
             arrivals[token] = nil
             shared.mailboxes[lane].post(.peer(descriptor: arrival.descriptor, address: arrival.address))

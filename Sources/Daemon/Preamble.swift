@@ -23,11 +23,14 @@ struct Preamble: Equatable {
 
     init(lane: UInt8) { self.lane = lane }
 
-    /// Reads eight bytes.
-    init(_ bytes: [UInt8]) throws(Refusal) {
-        guard bytes.count == Self.bytes, bytes.starts(with: Array("MRDN".utf8)) else {
+    /// Reads what has arrived: nil while it is only the beginning of one. What cannot become a preamble is refused at its
+    /// first wrong byte, so that a stranger who waits for an answer does not wait for the time limit.
+    init?(_ bytes: [UInt8]) throws(Refusal) {
+        let magic = Array("MRDN".utf8)
+        guard bytes.starts(with: magic.prefix(bytes.count)) else {
             throw Refusal(reason: "it is not a Meridian proxy (it began with \(Self.printable(bytes)))")
         }
+        guard bytes.count >= Self.bytes else { return nil }
         guard bytes[4] == Self.version else {
             throw Refusal(reason: "it speaks version \(bytes[4]) of the peer protocol, this proxy \(Self.version)")
         }

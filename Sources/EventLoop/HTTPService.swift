@@ -11,6 +11,12 @@ public final class HTTPService {
         public var method: String
         /// The path, decoded, without the query.
         public var path: String
+
+        /// Makes a request of its parts.
+        public init(method: String, path: String) {
+            self.method = method
+            self.path = path
+        }
     }
 
     /// What is answered.
