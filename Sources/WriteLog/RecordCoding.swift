@@ -40,23 +40,32 @@ enum RecordCoding {
         _ head: RecordHead, at address: LogOffset, key: UnsafeRawBufferPointer, payload: UnsafeRawBufferPointer,
         into queue: ByteQueue
     ) {
-        let start = queue.count
-        queue.append(littleEndian: UInt64(head.length))
-        queue.append(
-            littleEndian: UInt64(head.kind.rawValue) | UInt64(head.content.rawValue) << 8 | UInt64(head.keyBytes) << 16
-                | UInt64(head.clientFlags) << 32)
-        queue.append(littleEndian: head.position.raw)
-        queue.append(littleEndian: head.version.stamp)
-        queue.append(
-            littleEndian: UInt64(head.version.origin.raw) | UInt64(head.flags.rawValue) << 32 | UInt64(address.place) << 40)
-        queue.append(littleEndian: head.expiryMicroseconds)
-        queue.append(littleEndian: head.reference)
-        queue.append(littleEndian: head.synced.raw)
-        queue.append(key)
-        queue.append(payload)
-        queue.append(zeros: head.paddedBytes - head.length)
-        let covered = UnsafeRawBufferPointer(rebasing: queue.readable[(start + 8)..<(start + head.length)])
-        queue.overwrite(littleEndian: CRC32C.checksum(covered), at: start + 4)
+        let place = queue.reserve(head.paddedBytes)
+        precondition(place.count >= head.paddedBytes && head.length == LogFormat.headBytes + key.count + payload.count)
+        // Everything below stays within `paddedBytes`, which the line above has seen to. One reservation for the whole record
+        // instead of a queue call for each field: this is the log's hot path.
+        let room = UnsafeMutableRawBufferPointer(rebasing: place[..<head.paddedBytes])
+        store(
+            UInt64(head.kind.rawValue) | UInt64(head.content.rawValue) << 8 | UInt64(head.keyBytes) << 16
+                | UInt64(head.clientFlags) << 32, room, 8)
+        store(head.position.raw, room, 16)
+        store(head.version.stamp, room, 24)
+        store(
+            UInt64(head.version.origin.raw) | UInt64(head.flags.rawValue) << 32 | UInt64(address.place) << 40, room, 32)
+        store(head.expiryMicroseconds, room, 40)
+        store(head.reference, room, 48)
+        store(head.synced.raw, room, 56)
+        let payloadStart = LogFormat.headBytes + key.count
+        UnsafeMutableRawBufferPointer(rebasing: room[LogFormat.headBytes..<payloadStart]).copyMemory(from: key)
+        UnsafeMutableRawBufferPointer(rebasing: room[payloadStart..<head.length]).copyMemory(from: payload)
+        for padding in head.length..<head.paddedBytes { room[padding] = 0 }
+        let checksum = CRC32C.checksum(UnsafeRawBufferPointer(rebasing: room[8..<head.length]))
+        store(UInt64(head.length) | UInt64(checksum) << 32, room, 0)
+        queue.commit(head.paddedBytes)
+    }
+
+    private static func store(_ word: UInt64, _ room: UnsafeMutableRawBufferPointer, _ offset: Int) {
+        room.storeBytes(of: word.littleEndian, toByteOffset: offset, as: UInt64.self)
     }
 
     /// What stands at `offset` of `bytes`. With its address given, a record must belong there.
