@@ -4,7 +4,8 @@ import WriteLog
 /// What a lane tells whoever checks it: the simulator's checkers read these after every step. Off in the daemon.
 public enum Observation: Sendable {
     /// A local write was committed: its version and outcome are final. `position` is zero for a write that stays at home.
-    case committed(key: [UInt8], version: Version, content: Content, value: [UInt8], flags: UInt32, expiry: UInt64, position: Position)
+    case committed(
+        key: [UInt8], version: Version, content: Content, value: [UInt8], flags: UInt32, expiry: UInt64, position: Position)
     /// memcached's reply for a write with this version arrived from a server (index over primaries, then backups).
     case landed(key: [UInt8], version: Version, content: Content, server: Int)
     /// A record from another site was found to be below the top and dropped.

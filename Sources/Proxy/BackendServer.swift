@@ -1,0 +1,159 @@
+// One memcached server as one lane sees it: a single pipelined connection, a first-in-first-out queue that pairs replies
+// with what was asked, and the server's state.
+//
+//     idle ──retry──▶ connecting ──▶ greeting (asks for stats: which incarnation?) ──▶ repairing ──nothing missed──▶ up
+//       ▲                                                                                  │
+//       └────────────────────────── broken, silent, or malformed ──────────────────────────┘
+
+import Configuration
+import DequeModule
+import Kernel
+import Memcache
+import WriteLog
+
+/// What the next reply on a backend connection answers.
+struct Expected {
+    enum Purpose {
+        /// A client's read. `fallback`: a miss is asked of the backup, and refilled.
+        case read(ConnectionID, UInt64, fallback: Bool)
+        /// A write's own reply; the lane decides by it if the server is the authority.
+        case write(Operation)
+        /// The post-image behind a derived write.
+        case readBack(Operation)
+        /// The read of a copy or of a doubt.
+        case operationRead(Operation)
+        /// A landing, or the authority's outcome at the other server.
+        case landing(Operation)
+        /// A delete that makes a refusal the same at both servers; nobody waits for it.
+        case tidy
+        /// The greeting.
+        case greeting
+        /// A flush for a client.
+        case flush(FlushWork)
+        /// A flush of a server that missed more than can be repaired.
+        case amnesia
+        /// A `stats` for a client.
+        case stats(StatsWork)
+    }
+
+    var purpose: Purpose
+    var shape: ReplyShape
+    /// Bytes of the command that are kept in `sent`, to be asked of another server if this one fails.
+    var sentBytes: Int
+    /// When it was queued, in monotonic microseconds.
+    var at: UInt64
+}
+
+/// A `flush_all` of one client, over all servers.
+final class FlushWork {
+    let client: ConnectionID
+    let reply: UInt64
+    var outstanding = 0
+    var failure: [UInt8]?
+
+    init(client: ConnectionID, reply: UInt64) {
+        self.client = client
+        self.reply = reply
+    }
+}
+
+/// A `stats` of one client, over all servers.
+final class StatsWork {
+    let client: ConnectionID
+    let reply: UInt64
+    var outstanding = 0
+    var sums: [String: UInt64] = [:]
+
+    init(client: ConnectionID, reply: UInt64) {
+        self.client = client
+        self.reply = reply
+    }
+}
+
+final class BackendServer {
+    enum Phase: Equatable {
+        case idle
+        case connecting
+        case greeting
+        case repairing
+        case up
+    }
+
+    /// How a key that the server missed is repaired.
+    enum Miss {
+        /// By writing its top again.
+        case top
+        /// By reading what the site holds and writing that again under a new version: nobody knows what the server did.
+        case doubt
+    }
+
+    let index: Int
+    let isBackup: Bool
+    let definition: Backend
+
+    var phase = Phase.idle
+    var connection: ConnectionID?
+    var expected: Deque<Expected> = []
+    /// Commands of the reads that are under way, to be asked of the backup if need be.
+    let sent = ByteQueue()
+    /// Pid and start time, as the server last told; nil before it ever did.
+    var incarnation: [UInt8]?
+    /// Start time in seconds, as the server last told.
+    var startedAt: UInt64 = 0
+    /// It came back with an empty memory while its backup may hold what it lost.
+    var recovering = false
+    /// Keys that were written while the server could not be; not yet repaired.
+    var missed: [[UInt8]: Miss] = [:]
+    /// The same keys in the order in which they were missed; a key may stand here after it was repaired.
+    var missedOrder: Deque<[UInt8]> = []
+    /// More were missed than can be repaired: the server is flushed instead.
+    var missedTooMany = false
+    /// Keys whose repair is under way.
+    var repairing: Set<[UInt8]> = []
+    var attempts = 0
+    var retryAt: UInt64 = 0
+    var connectingSince: UInt64 = 0
+    var message = "not yet connected"
+    /// Siblings that cannot use the server, or have not yet repaired it.
+    var cutOffAt: Set<LaneID> = []
+    /// What was last told to the siblings.
+    var toldCutOff = false
+    var toldRecovering = false
+    var reads: UInt64 = 0
+
+    init(index: Int, isBackup: Bool, definition: Backend) {
+        self.index = index
+        self.isBackup = isBackup
+        self.definition = definition
+    }
+
+    /// Takes writes: its connection stands and its memory is known.
+    var acceptsWrites: Bool { phase == .up || phase == .repairing }
+    /// What it holds is what this lane wrote.
+    var isUp: Bool { phase == .up }
+    /// … and what every other lane of the group wrote.
+    var isWhole: Bool { phase == .up && cutOffAt.isEmpty }
+
+    /// For clients: `server cache1 (127.0.0.1:11211)`.
+    var title: String { "server \(definition.name) (\(definition.address))" }
+
+    /// For operators.
+    var stateName: String {
+        switch phase {
+        case .idle, .connecting, .greeting: "down"
+        case .repairing: "repairing"
+        case .up: recovering ? "recovering" : "up"
+        }
+    }
+
+    func miss(_ key: [UInt8], _ how: Miss) {
+        guard !missedTooMany else { return }
+        if missed[key] == nil { missedOrder.append(key) }
+        if missed[key] == nil || how == .doubt { missed[key] = how }
+        if missed.count > Limits.missedKeysMax {
+            missedTooMany = true
+            missed.removeAll()
+            missedOrder.removeAll()
+        }
+    }
+}

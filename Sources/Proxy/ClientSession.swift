@@ -1,0 +1,99 @@
+// One client connection: its commands in order, its replies in order.
+//
+//     incoming ─▶ parser ─▶ may it go now? ─▶ read: the key's server    ─┐
+//                                          ─▶ write: the key's owner     ├─▶ reply slots, in command order ─▶ outgoing
+//                                          ─▶ answered here              ─┘
+//
+// A command waits for an earlier write of the same connection unless both travel the same ordered path, and a write waits
+// for earlier reads likewise: the path is this lane's one connection to one server.
+
+import DequeModule
+import Kernel
+import Memcache
+
+/// One reply that a client waits for, or part of one.
+struct ReplySlot {
+    enum Part: UInt8 {
+        /// The whole reply.
+        case whole
+        /// One key of a retrieval: its trailing END is dropped, a miss is nothing.
+        case oneOfMany
+    }
+
+    enum Role: UInt8 {
+        case read
+        case write
+        /// Answered here; only its place in line mattered.
+        case literal
+    }
+
+    /// Invariant: nil until the reply has arrived; never non-nil in the front slot.
+    var bytes: [UInt8]?
+    /// The command, for what it suppresses; nil where nothing ever is.
+    var quiet: Request?
+    var part: Part
+    var role: Role
+}
+
+final class ClientSession {
+    let connection: ConnectionID
+    var parser: RequestParser
+    var slots: Deque<ReplySlot> = []
+    /// Number of the front slot; replies are addressed by number.
+    var firstReply: UInt64 = 0
+    /// Bytes of refused data still to be swallowed.
+    var swallow = 0
+    var closing = false
+    /// A command that was understood and must wait for earlier ones; its bytes are still the first of the incoming ones.
+    var waiting: Request?
+    /// It will be pumped at the end of the step.
+    var pumpDue = false
+    var paused = false
+    /// Reads without a reply yet, and the server that all of them went to (-1: several, or by another path).
+    var reads = 0
+    var readPath = -1
+    /// Writes without a reply yet, and the path of all of them (-1: several, or one that is not ordered).
+    var writes = 0
+    var writePath = -1
+
+    init(connection: ConnectionID, itemBytesMax: Int) {
+        self.connection = connection
+        parser = RequestParser(itemBytesMax: itemBytesMax)
+    }
+
+    /// True when a read of this server may go before the writes under way are answered.
+    func mayRead(from path: Int) -> Bool { writes == 0 || (writePath == path && path >= 0) }
+
+    /// True when a write on this path may go before what is under way is answered.
+    func mayWrite(on path: Int) -> Bool {
+        (writes == 0 || (writePath == path && path >= 0)) && (reads == 0 || (readPath == path && path >= 0))
+    }
+
+    /// A reply has arrived, or a part of one.
+    func noteAnswered(_ role: ReplySlot.Role) {
+        switch role {
+        case .read: reads -= 1
+        case .write: writes -= 1
+        case .literal: break
+        }
+    }
+
+    /// The front reply is out.
+    func popFirst() {
+        slots.removeFirst()
+        firstReply += 1
+    }
+
+    /// Adds a slot for a reply to come; returns its number.
+    func expectReply(quiet: Request? = nil, part: ReplySlot.Part = .whole, path: Int, isWrite: Bool) -> UInt64 {
+        if isWrite {
+            writePath = writes == 0 || writePath == path ? path : -1
+            writes += 1
+        } else {
+            readPath = reads == 0 || readPath == path ? path : -1
+            reads += 1
+        }
+        slots.append(ReplySlot(bytes: nil, quiet: quiet, part: part, role: isWrite ? .write : .read))
+        return firstReply + UInt64(slots.count - 1)
+    }
+}

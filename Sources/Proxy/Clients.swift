@@ -1,0 +1,256 @@
+// Client sessions: understanding commands, deciding when each may go, and putting replies back in order.
+
+import Kernel
+import Memcache
+
+extension LaneNode {
+    // MARK: Commands in
+
+    /// Takes as many commands off a client's incoming bytes as may go now.
+    func pump(_ session: ClientSession) {
+        let incoming = connections.incoming(session.connection)
+        let outgoing = connections.outgoing(session.connection)
+        var room = true
+        while !incoming.isEmpty, !session.closing {
+            if session.swallow > 0 {
+                let swallowed = min(session.swallow, incoming.count)
+                incoming.consume(swallowed)
+                session.swallow -= swallowed
+                continue
+            }
+            room = session.slots.count < Limits.clientRepliesMax && outgoing.count < Limits.clientOutgoingBytesMax
+            guard room, takeCommand(session, incoming) else { break }
+        }
+        regulate(session, incoming)
+        if isLeaving { closeIfIdle(session) }
+    }
+
+    /// Takes one command; false when it is not complete, or must wait for earlier ones.
+    private func takeCommand(_ session: ClientSession, _ incoming: ByteQueue) -> Bool {
+        let bytes = incoming.readable
+        if let parsed = session.waiting {
+            // Understood before, but it had to wait for an earlier command.
+            guard dispatch(parsed, session, bytes) else { return false }
+            session.waiting = nil
+            incoming.consume(parsed.bytes)
+            return true
+        }
+        switch session.parser.next(in: bytes) {
+        case .incomplete: return false
+        case .request(let request):
+            guard dispatch(request, session, bytes) else {
+                session.waiting = request
+                return false
+            }
+            incoming.consume(request.bytes)
+        case .refused(let reply, let consume, let swallow, let close):
+            counters.commandsRefused += 1
+            incoming.consume(consume)
+            session.swallow = swallow
+            answer(session, reply)
+            if close { hangUp(session) }
+        case .refusedStore(let request, let reply, let consume, let swallow):
+            counters.commandsRefused += 1
+            deleteRefused(request, reply, session, bytes)
+            incoming.consume(consume)
+            session.swallow = swallow
+        }
+        return true
+    }
+
+    /// A client that sends faster than its commands may go is not read from for a while.
+    private func regulate(_ session: ClientSession, _ incoming: ByteQueue) {
+        let crowded = incoming.count > Limits.clientIncomingBytesMax + configuration.federation.itemBytesMax
+        if crowded != session.paused {
+            session.paused = crowded
+            effects.actions.append(crowded ? .pause(session.connection) : .resume(session.connection))
+        }
+    }
+
+    /// Sends one command on its way; false when it must wait for earlier commands of its connection.
+    private func dispatch(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        switch request.verb {
+        case .get, .gets: return retrieve(request, session, bytes)
+        case .gat, .gats: return retrieveAndTouch(request, session, bytes)
+        case .mg where !request.meta.setsExptime && !request.meta.vivifies && !request.meta.has("R"):
+            return metaRead(request, session, bytes)
+        case .me: return metaRead(request, session, bytes)
+        case .set, .add, .replace, .append, .prepend, .cas, .delete, .incr, .decr, .touch, .mg, .ms, .md, .ma:
+            return clientWrite(request, session, bytes)
+        case .mn, .version, .verbosity, .shutdown, .quit, .configGetCluster: return answerHere(request, session, bytes)
+        case .flushAll: return flushAll(request, session)
+        case .stats: return stats(request, session, bytes)
+        }
+    }
+
+    // MARK: Writes
+
+    private func clientWrite(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        let key = request.withKey(in: bytes) { Array($0) }
+        let path = writePath(key)
+        if !isPlanted(.pipelineSwapped), !session.mayWrite(on: path) { return false }
+        counters.commandsSet += 1
+        let queue = ByteQueue(capacity: request.bytes)
+        request.encode(from: bytes, into: queue)
+        var write = Write(
+            effect: effect(of: request), shape: request.replyShape, key: key, command: [UInt8](queue.readable))
+        if request.hasValue {
+            write.payloadCount = request.value.count
+            write.payloadStart = queue.count - request.value.count - 2
+            write.clientFlags = request.flags
+        }
+        write.expiry = absoluteExpiry(request.exptime)
+        let reply = session.expectReply(quiet: request, path: path, isWrite: true)
+        submit(write, .client(session.connection, reply))
+        return true
+    }
+
+    private func effect(of request: Request) -> WriteEffect {
+        let mode = request.meta.mode | 0x20  // small letter
+        switch request.verb {
+        case .set: return .store
+        case .add, .replace, .cas: return .conditionalStore
+        case .append, .prepend, .incr, .decr, .ma: return .derive
+        case .delete: return .delete
+        case .md: return request.meta.comparesCAS || request.meta.invalidates ? .conditionalDelete : .delete
+        case .ms:
+            if mode == UInt8(ascii: "a") || mode == UInt8(ascii: "p") || request.meta.invalidates { return .derive }
+            return request.meta.comparesCAS || mode == UInt8(ascii: "e") || mode == UInt8(ascii: "r") ? .conditionalStore : .store
+        case .mg: return request.meta.setsExptime && !request.meta.vivifies ? .touch : .vivify
+        case .touch, .gat, .gats: return .touch
+        default: preconditionFailure("\(request.verb) is not a write")
+        }
+    }
+
+    /// The path of a write: this lane's connection to the deciding server if it goes there at once; -1 otherwise.
+    private func writePath(_ key: [UInt8]) -> Int {
+        guard owners[slot(of: key)] == laneID, work[key]?.waiters.isEmpty ?? true, let server = authority(at: route(key)) else {
+            return -1
+        }
+        return server
+    }
+
+    /// memcached refuses a value over its limit and drops what was there; so does the owner.
+    private func deleteRefused(
+        _ request: Request, _ text: StaticString, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer
+    ) {
+        let key = request.withKey(in: bytes) { Array($0) }
+        let queue = ByteQueue()
+        key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
+        var write = Write(effect: .delete, shape: .meta, key: key, command: [UInt8](queue.readable))
+        write.replyInstead = Array("\(text)".utf8)
+        let reply = session.expectReply(path: -1, isWrite: true)
+        submit(write, .client(session.connection, reply))
+    }
+
+    // MARK: Answered here
+
+    private func answerHere(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        counters.commandsOther += 1
+        switch request.verb {
+        case .mn:
+            let queue = ByteQueue()
+            request.encodeMetaReply("MN", from: bytes, into: queue)
+            answer(session, Array(queue.readable))
+        case .version: answer(session, Array("VERSION \(Meridian.version)\r\n".utf8))
+        case .verbosity: if !request.noreply { answer(session, "OK\r\n") }
+        case .shutdown: answer(session, Request.shutdownReply)
+        case .configGetCluster: answer(session, "ERROR\r\n")
+        case .quit: hangUp(session)
+        default: preconditionFailure("\(request.verb) is not answered here")
+        }
+        return true
+    }
+
+    func answer(_ session: ClientSession, _ text: StaticString) {
+        answer(session, [UInt8](UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)))
+    }
+
+    /// Answers in turn: at once, or when everything before it has been answered.
+    func answer(_ session: ClientSession, _ bytes: [UInt8]) {
+        guard !bytes.isEmpty else { return }
+        if session.slots.isEmpty {
+            connections.outgoing(session.connection).append(bytes)
+            markDirty(session.connection)
+        } else {
+            session.slots.append(ReplySlot(bytes: bytes, quiet: nil, part: .whole, role: .literal))
+        }
+    }
+
+    /// No more commands; the connection is closed once all replies are out.
+    func hangUp(_ session: ClientSession) {
+        session.closing = true
+        closeIfIdle(session)
+    }
+
+    func closeIfIdle(_ session: ClientSession) {
+        guard session.slots.isEmpty, session.closing || (isLeaving && session.waiting == nil) else { return }
+        guard sessions.removeValue(forKey: session.connection) != nil else { return }
+        effects.actions.append(.close(session.connection, flush: true))
+    }
+
+    // MARK: Replies out
+
+    /// A reply has arrived for a client: it goes out if it is the first in line, and so do those that waited for it.
+    func deliver(_ id: ConnectionID, _ number: UInt64, _ kind: ReplyKind, _ bytes: UnsafeRawBufferPointer) {
+        guard let session = sessions[id] else { return }  // the client is gone
+        precondition(number >= session.firstReply, "reply \(number) of \(id) is delivered twice")
+        let place = Int(number - session.firstReply)
+        session.noteAnswered(session.slots[place].role)
+        let slot = session.slots[place]
+        let visible = visibleBytes(slot, kind, bytes)
+        if place > 0 {
+            session.slots[place].bytes = Array(visible)
+        } else {
+            let outgoing = connections.outgoing(id)
+            outgoing.append(visible)
+            session.popFirst()
+            while let next = session.slots.first?.bytes {
+                outgoing.append(next)
+                session.popFirst()
+            }
+            markDirty(id)
+        }
+        pumpLater(session)
+    }
+
+    /// What of a reply the client is to see.
+    private func visibleBytes(
+        _ slot: ReplySlot, _ kind: ReplyKind, _ bytes: UnsafeRawBufferPointer
+    ) -> UnsafeRawBufferPointer {
+        if let quiet = slot.quiet, quiet.suppresses(kind) { return UnsafeRawBufferPointer(rebasing: bytes[0..<0]) }
+        guard slot.part == .oneOfMany else { return bytes }
+        switch kind {
+        case .value:
+            counters.getHits += 1
+            return UnsafeRawBufferPointer(rebasing: bytes[0..<bytes.count - 5])  // without its END
+        case .end:
+            counters.getMisses += 1
+            return UnsafeRawBufferPointer(rebasing: bytes[0..<0])
+        default: return bytes
+        }
+    }
+
+    /// Goes on with what waited for the reply, once the step is over: deep recursion would serve nobody.
+    private func pumpLater(_ session: ClientSession) {
+        guard !session.pumpDue else { return }
+        if session.waiting != nil || session.closing || isLeaving || !connections.incoming(session.connection).isEmpty {
+            session.pumpDue = true
+            sessionsToPump.append(session)
+        }
+    }
+
+    func pumpDueSessions() {
+        while let session = sessionsToPump.popFirst() {
+            session.pumpDue = false
+            guard sessions[session.connection] === session else { continue }
+            if session.closing { closeIfIdle(session) } else { pump(session) }
+        }
+    }
+}
+
+/// What this is.
+public enum Meridian {
+    /// Meridian's version, digits and dots only: clients parse it.
+    public static let version = "1.0.0"
+}

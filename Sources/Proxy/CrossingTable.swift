@@ -1,0 +1,18 @@
+import Configuration
+
+/// The crossing rules with their patterns as bytes.
+struct CrossingTable: Sendable {
+    private let rules: [(prefix: [UInt8], suffix: [UInt8], policy: CrossingRule.Policy)]
+
+    init(_ rules: [CrossingRule]) {
+        self.rules = rules.map { (Array($0.prefix.utf8), Array($0.suffix.utf8), $0.policy) }
+    }
+
+    /// What crosses to other sites when this key is written.
+    func policy(for key: [UInt8]) -> CrossingRule.Policy {
+        for rule in rules where key.count >= rule.prefix.count + rule.suffix.count {
+            if key.starts(with: rule.prefix) && key.suffix(rule.suffix.count).elementsEqual(rule.suffix) { return rule.policy }
+        }
+        return .value
+    }
+}

@@ -1,0 +1,406 @@
+// The group's links (`federation.md` section 7): each pair of lanes has one, dialled by the lower lane. On a new link both
+// ends tell all that their indexes hold; then each landing is mirrored, and each heartbeat carries the floors.
+
+import Configuration
+import Kernel
+import Memcache
+import Replication
+import Ring
+
+extension LaneNode {
+    // MARK: Connecting
+
+    func dial(_ sibling: Sibling) {
+        guard let proxy = configuration.here.proxies.first(where: { $0.id == sibling.id.proxy }) else { return }
+        let identity = PeerIdentity(federation: configuration.federation.name, site: configuration.site.name, proxy: proxy.name)
+        let id = connections.open()
+        let link = PeerLink(connection: id, identity: identity, dialled: true, at: monotonic)
+        link.purpose = .group
+        link.lane = sibling.id
+        links[id] = link
+        sibling.pending = link
+        effects.actions.append(.connect(id, .peer(identity: identity, address: proxy.replication, lane: sibling.id.lane)))
+    }
+
+    func acceptPeer(_ id: ConnectionID, _ identity: PeerIdentity) {
+        links[id] = PeerLink(connection: id, identity: identity, dialled: false, at: monotonic)
+    }
+
+    /// A dialled connection stands: greet.
+    func openLink(_ link: PeerLink) {
+        link.heardAt = monotonic
+        guard let purpose = link.purpose else { preconditionFailure("dialled link \(link.connection) without a purpose") }
+        let resume = purpose == .stream ? senderOf(link)?.resumePosition ?? Position(1) : .zero
+        send(.hello(hello(purpose, resume: resume)), on: link)
+    }
+
+    func ownHello(answering hello: Hello) -> Hello { self.hello(hello.purpose, resume: .zero) }
+
+    private func hello(_ purpose: LinkPurpose, resume: Position) -> Hello {
+        Hello(
+            purpose: purpose, lane: laneID, loops: UInt8(configuration.site.loops), stamp: clock.last, wall: now.wallMicroseconds,
+            resume: resume, federation: configuration.federation.name, ring: fingerprint.encode())
+    }
+
+    // MARK: Talking
+
+    func send(_ message: Message, on link: PeerLink) {
+        guard !link.refused else { return }
+        FrameCodec.encode(message, into: connections.outgoing(link.connection))
+        markDirty(link.connection)
+    }
+
+    func takeMessages(_ link: PeerLink) {
+        let incoming = connections.incoming(link.connection)
+        link.heardAt = monotonic
+        while links[link.connection] === link {
+            do {
+                let limit = configuration.federation.itemBytesMax
+                guard let message = try FrameCodec.decode(from: incoming, valueBytesMax: limit) else { return }
+                take(message, link)
+            } catch {
+                return refuse(link, "\(error)")
+            }
+        }
+    }
+
+    /// Tells the other end why, and closes.
+    func refuse(_ link: PeerLink, _ reason: String) {
+        say(.warning, "peer refused peer=\(link.identity.site)/\(link.identity.proxy) reason=\(reason)")
+        send(.refuse(reason), on: link)
+        hangUp(link, "refused: \(reason)", flush: true)
+    }
+
+    func hangUp(_ link: PeerLink, _ reason: String, flush: Bool = false) {
+        guard links.removeValue(forKey: link.connection) != nil else { return }
+        link.refused = true
+        effects.actions.append(.close(link.connection, flush: flush))
+        linkBroke(link, reason)
+    }
+
+    private func take(_ message: Message, _ link: PeerLink) {
+        if case .hello(let hello) = message { return greeted(link, hello) }
+        if case .refuse(let reason) = message {
+            say(.warning, "peer refuses peer=\(link.identity.site)/\(link.identity.proxy) reason=\(reason)")
+            return hangUp(link, "\(link.identity.site)/\(link.identity.proxy) refuses: \(reason)")
+        }
+        guard link.isOpen, let lane = link.lane else { return refuse(link, "a message came before the greeting") }
+        if link.purpose == .stream { return takeStream(message, link, lane) }
+        guard let sibling = siblings[lane] else { return refuse(link, "lane \(lane) is not in this group") }
+        sibling.heardAt = monotonic
+        takeGroup(message, sibling, link)
+    }
+
+    // MARK: Greeting
+
+    private func greeted(_ link: PeerLink, _ hello: Hello) {
+        if link.isOpen { return refuse(link, "greeted twice") }
+        if let why = whyNot(link, hello) { return refuse(link, why) }
+        clock.observe(hello.stamp)
+        link.lane = hello.lane
+        link.purpose = hello.purpose
+        link.isOpen = true
+        if hello.purpose == .stream { return streamGreeted(link, hello) }
+        guard let sibling = siblings[hello.lane] else { return refuse(link, "lane \(hello.lane) is not in this group") }
+        if let old = sibling.link { hangUp(old, "a newer link took its place") }
+        if !link.dialled { send(.hello(self.hello(.group, resume: .zero)), on: link) }
+        open(sibling, link)
+    }
+
+    /// Why a peer cannot be talked to; nil when it can.
+    private func whyNot(_ link: PeerLink, _ hello: Hello) -> String? {
+        if hello.version != Hello.protocolVersion {
+            return "protocol version \(hello.version) there, \(Hello.protocolVersion) here: run the same version of Meridian"
+        }
+        if hello.federation != configuration.federation.name || link.identity.federation != configuration.federation.name {
+            return "federation \(hello.federation) there, \(configuration.federation.name) here"
+        }
+        guard let site = configuration.federation.sites.first(where: { $0.id == hello.lane.site.raw }),
+            let proxy = site.proxies.first(where: { $0.id == hello.lane.proxy })
+        else { return "lane \(hello.lane) is not in this federation: give every site the same federation file" }
+        if site.name != link.identity.site || proxy.name != link.identity.proxy {
+            return
+                "its certificate names \(link.identity.site)/\(link.identity.proxy), but it speaks for \(site.name)/\(proxy.name)"
+        }
+        if let expected = link.purpose, expected != hello.purpose { return "greeted for another purpose than it was called for" }
+        let same = hello.lane.site == laneID.site
+        if (hello.purpose == .group) != same { return "a \(same ? "stream" : "group link") to site \(site.name) makes no sense" }
+        if same && Int(hello.loops) != configuration.site.loops {
+            return
+                "\(proxy.name) runs \(hello.loops) loops, this proxy \(configuration.site.loops): set the same loops in the site file"
+        }
+        if hello.lane == laneID { return "lane \(hello.lane) greets itself: two proxies run under one name" }
+        do {
+            if let difference = fingerprint.difference(from: try RingFingerprint.decode(hello.ring)) {
+                return "the rings differ: \(difference)"
+            }
+        } catch {
+            return "its ring makes no sense: \(error)"
+        }
+        return nil
+    }
+
+    private func open(_ sibling: Sibling, _ link: PeerLink) {
+        if let pending = sibling.pending, pending !== link { hangUp(pending, "another link took its place") }
+        sibling.pending = nil
+        sibling.link = link
+        sibling.state = .joining
+        sibling.mirrored = nil
+        sibling.mirrorSeen = 0
+        sibling.dumped = false
+        sibling.attempts = 0
+        sibling.unreachable = false
+        sibling.heardAt = monotonic
+        say(.notice, "sibling linked lane=\(sibling.id)")
+        for (key, entry) in index.sorted { send(.mirror(sequence: 0, tops: entry.tops(of: key)), on: link) }
+        sibling.dumpedAt = mirrorSequence
+        send(.dumped(sequence: mirrorSequence), on: link)
+        for server in servers {
+            send(.backend(server: UInt16(server.index), cutOff: !server.isUp, recovering: server.recovering), on: link)
+        }
+        for (lane, floor) in remoteFloors.sorted(by: { $0.key < $1.key }) {
+            send(.remoteFloor(lane: lane, loops: remoteLoops[lane.site] ?? 0, floor: floor), on: link)
+        }
+        beat(sibling)
+        membershipChanged()
+    }
+
+    // MARK: Breaking
+
+    func linkBroke(_ link: PeerLink, _ reason: String) {
+        if link.purpose == .stream { return streamBroke(link, reason) }
+        guard let lane = link.lane, let sibling = siblings[lane] else { return }
+        if sibling.pending === link {
+            sibling.pending = nil
+            sibling.unreachable = true
+            retryLater(sibling)
+            if state == .joining { membershipChanged() }
+        }
+        guard sibling.link === link else { return }
+        sibling.link = nil
+        sibling.mirrored = nil
+        sibling.dumped = false
+        retryLater(sibling)
+        say(.warning, "sibling lost lane=\(lane) reason=\(reason)")
+        distrustServers(cutOffAt: lane)
+        membershipChanged()
+        redirect(from: lane)
+        releaseMirrored()
+    }
+
+    private func retryLater(_ sibling: Sibling) {
+        sibling.attempts += 1
+        let times = configuration.site.times
+        let wait = min(
+            UInt64(times.retryMaxMilliseconds) * 1_000,
+            UInt64(times.retryMinMilliseconds) * 1_000 << UInt64(min(sibling.attempts - 1, 10)))
+        sibling.retryAt = monotonic + wait / 2 + random.next() % (wait / 2 + 1)
+    }
+
+    /// A sibling that could not use a server, or had not yet repaired it, took with it the knowledge of what was missed.
+    private func distrustServers(cutOffAt lane: LaneID) {
+        for server in servers where server.cutOffAt.remove(lane) != nil {
+            server.missedTooMany = true
+            server.missed.removeAll()
+            server.missedOrder.removeAll()
+            if server.acceptsWrites { drop(server, "sibling \(lane) died before it repaired what the server missed") }
+        }
+    }
+
+    // MARK: Messages
+
+    private func takeGroup(_ message: Message, _ sibling: Sibling, _ link: PeerLink) {
+        switch message {
+        case .heartbeat(let stamp, let state, let floor, let groupFloor):
+            clock.observe(stamp)
+            sibling.floor = max(sibling.floor, floor)
+            sibling.groupFloor = max(sibling.groupFloor, groupFloor)
+            if sibling.state != state {
+                sibling.state = state
+                membershipChanged()
+            }
+        case .mirror(let sequence, let tops): mirrored(tops, sequence, sibling)
+        case .dumped(let sequence):
+            sibling.dumped = true
+            send(.mirrored(sequence: sequence), on: link)
+            membershipChanged()
+        case .mirrored(let sequence):
+            // Until the dump is taken in, acknowledgements belong to nothing that was sent on this link.
+            if sequence >= sibling.dumpedAt { sibling.mirrored = max(sibling.mirrored ?? 0, sequence) }
+        case .remoteFloor(let lane, let loops, let floor): noteRemoteFloor(lane, loops, floor, tell: false)
+        case .forward(let request, let hops, let forwarded):
+            guard let write = Write(forwarded), isCarriable(write.key) else {
+                return refuse(link, "a forwarded write makes no sense")
+            }
+            submit(write, .forwarded(sibling.id, request), hops: hops)
+        case .forwardReply(let request, let kind, let reply):
+            guard let kind = ReplyKind(wireCode: kind) else { return refuse(link, "a forwarded reply makes no sense") }
+            forwardAnswered(request, kind, reply)
+        case .apply(let request, let hops, let record):
+            guard isCarriable(record.key) else { return refuse(link, "a record's key cannot be carried") }
+            dispatchLanding(record, .lane(sibling.id, request), hops: hops)
+        case .assert(let request, let hops, let doubt, let tops):
+            guard isCarriable(tops.key) else { return refuse(link, "an assertion's key cannot be carried") }
+            dispatchAssertion(tops, doubt: doubt, .lane(sibling.id, request), hops: hops)
+        case .done(let request): assertionDone(request)
+        case .fetch(let request, let key, let version): answerFetch(sibling, request, key, version)
+        case .fetched(let request, let record): fetched(request, record)
+        case .refill(let hops, let key): refill(key, hops: hops)
+        case .backend(let server, let cutOff, let recovering): siblingSays(sibling, server: Int(server), cutOff, recovering, link)
+        case .hello, .refuse, .record, .promise, .acknowledge: refuse(link, "a message has no place on a group link")
+        }
+    }
+
+    /// False for keys that no command can carry: bad frames must not reach the encoders.
+    func isCarriable(_ key: [UInt8]) -> Bool {
+        key.withUnsafeBytes { if case .none = KeyRules.carriage(of: $0) { false } else { true } }
+    }
+
+    private func siblingSays(_ sibling: Sibling, server place: Int, _ cutOff: Bool, _ recovering: Bool, _ link: PeerLink) {
+        guard servers.indices.contains(place) else { return refuse(link, "server \(place) is not at this site") }
+        let server = servers[place]
+        if cutOff { server.cutOffAt.insert(sibling.id) } else { server.cutOffAt.remove(sibling.id) }
+        if recovering && !server.recovering && !server.isBackup {
+            server.recovering = true
+            logServer(server)
+        }
+    }
+
+    /// Tells the siblings when a server can no longer be used here, or can again.
+    func tellCutOff(_ server: BackendServer) {
+        let told = (cutOff: !server.isUp, recovering: server.recovering)
+        guard told != (server.toldCutOff, server.toldRecovering) else { return }
+        server.toldCutOff = told.cutOff
+        server.toldRecovering = told.recovering
+        for id in siblingIDs {
+            siblings[id]?.link.map {
+                send(.backend(server: UInt16(server.index), cutOff: told.cutOff, recovering: told.recovering), on: $0)
+            }
+        }
+    }
+
+    // MARK: Mirrors
+
+    func broadcastMirror(_ operation: Operation) {
+        let holder = index[operation.key]?.holder ?? laneID
+        let tops = operation.tops(holder: holder == LaneID(raw: 0) ? laneID : holder)
+        for id in siblingIDs { siblings[id]?.link.map { send(.mirror(sequence: mirrorSequence, tops: tops), on: $0) } }
+    }
+
+    /// A sibling tells a landing, or what it knows of a key.
+    private func mirrored(_ tops: KeyTops, _ sequence: UInt64, _ sibling: Sibling) {
+        clock.observe(max(tops.version, tops.touch).stamp)
+        sibling.mirrorSeen = max(sibling.mirrorSeen, sequence)
+        if let entry = index[tops.key], !landingStands(tops, against: entry), !isPlanted(.noAssertion) {
+            index.merge(tops)
+            requestAssertion(tops.key, doubt: false)
+        } else if max(tops.version, tops.touch).stamp > stableFloor {
+            // What is stable already was let go by everybody; it need not come back.
+            index.merge(tops)
+        }
+        guard sequence > 0 else { return }
+        if !mirrorsToAcknowledge.contains(sibling.id) { mirrorsToAcknowledge.append(sibling.id) }
+    }
+
+    /// One acknowledgement for all mirrors of a step.
+    func acknowledgeMirrors() {
+        for id in mirrorsToAcknowledge {
+            guard let sibling = siblings[id], let link = sibling.link else { continue }
+            send(.mirrored(sequence: sibling.mirrorSeen), on: link)
+        }
+        mirrorsToAcknowledge.removeAll(keepingCapacity: true)
+    }
+
+    /// Ships and fulfils what every live sibling has taken in.
+    func releaseMirrored() {
+        guard state != .joining else { return }  // whoever lives has not been met yet
+        var least = UInt64.max
+        for id in siblingIDs {
+            guard let sibling = siblings[id], sibling.isAlive else { continue }
+            guard let mirrored = sibling.mirrored else { return }
+            least = min(least, mirrored)
+        }
+        while let front = shipGate.first, let sequence = front.sequence, sequence <= least {
+            shippable = front.position
+            shipGate.removeFirst()
+            for site in siteOrder { senders[site]?.needsPump = true }
+        }
+        while let front = mirrorWaiters.first, front.sequence <= least {
+            mirrorWaiters.removeFirst()
+            fulfil(front.requester)
+        }
+    }
+
+    func fulfil(_ requester: Requester) {
+        switch requester {
+        case .receiver(let origin, let position): receivers[origin].map { recordDone($0, position) }
+        case .lane(let lane, let request): siblings[lane]?.link.map { send(.done(request: request), on: $0) }
+        case .assertion(let request): assertionDone(request)
+        }
+    }
+
+    // MARK: Floors
+
+    /// No write of this lane's own at or below this stamp will be committed any more.
+    func originFloor() -> UInt64 {
+        var floor = min(clock.floorForLaterTicks(at: now), durableCeiling)
+        for operation in operations.values where operation.kind == .write || operation.kind == .doubt {
+            floor = min(floor, operation.version.stamp - 1)
+        }
+        for open in openIntents { floor = min(floor, open.record.version.stamp - 1) }
+        return floor
+    }
+
+    /// No landing of this lane at or below this stamp will be mirrored any more.
+    func landingFloor(above origin: UInt64) -> UInt64 {
+        var floor = origin
+        func hold(_ version: Version) { if version > .zero { floor = min(floor, version.stamp - 1) } }
+        for operation in operations.values {
+            hold(operation.version)
+            hold(operation.touch)
+        }
+        for assertion in assertions.values { floor = min(floor, assertion.floor) }
+        for fetch in fetches.values { hold(fetch.version) }
+        for keyWork in work.values {
+            for case .landing(let record, _, _) in keyWork.waiters { hold(record.version) }
+        }
+        for purposes in logReads.values {
+            for case .top(_, let version, _) in purposes { hold(version) }
+        }
+        for (key, _) in unresolved {
+            hold(index[key]?.version ?? .zero)
+            hold(index[key]?.touch ?? .zero)
+        }
+        return floor
+    }
+
+    /// Nothing at or below this stamp will make this lane ask for an assertion any more.
+    func groupFloor(own: UInt64) -> UInt64 {
+        var floor = own
+        for id in siblingIDs { floor = min(floor, siblings[id]?.floor ?? 0) }
+        for elsewhere in configuration.elsewhere {
+            let loops = remoteLoops[SiteID(elsewhere.id)] ?? 0
+            if loops == 0 { return 0 }
+            for proxy in elsewhere.proxies {
+                for lane in 0..<loops {
+                    floor = min(floor, remoteFloors[LaneID(site: SiteID(elsewhere.id), proxy: proxy.id, lane: lane)] ?? 0)
+                }
+            }
+        }
+        return floor
+    }
+
+    func noteRemoteFloor(_ lane: LaneID, _ loops: UInt8, _ floor: UInt64, tell: Bool) {
+        if loops > 0 { remoteLoops[lane.site] = loops }
+        guard floor > remoteFloors[lane] ?? 0 else { return }
+        remoteFloors[lane] = floor
+        guard tell else { return }
+        for id in siblingIDs { siblings[id]?.link.map { send(.remoteFloor(lane: lane, loops: loops, floor: floor), on: $0) } }
+    }
+
+    /// One heartbeat to one sibling.
+    func beat(_ sibling: Sibling) {
+        guard let link = sibling.link else { return }
+        send(.heartbeat(stamp: clock.last, state: state, floor: lastFloor, groupFloor: lastGroupFloor), on: link)
+    }
+}

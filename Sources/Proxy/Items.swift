@@ -1,0 +1,60 @@
+// Items as memcached takes and gives them: expiries between absolute microseconds and exptimes, post-images.
+
+import Kernel
+import Memcache
+import WriteLog
+
+/// What a read-back said of an item.
+struct PostImage {
+    var clientFlags: UInt32
+    /// Absolute expiry in microseconds of wall time; 0 never.
+    var expiry: UInt64
+    var value: [UInt8]
+}
+
+extension LaneNode {
+    /// True when an absolute expiry has passed.
+    func expired(_ expiry: UInt64) -> Bool { expiry != 0 && expiry <= now.wallMicroseconds }
+
+    /// An absolute expiry, in microseconds, of a client's exptime.
+    func absoluteExpiry(_ exptime: Int64) -> UInt64 {
+        let seconds = Exptime.absolute(exptime, nowSeconds: now.wallMicroseconds / 1_000_000)
+        guard exptime > 0, exptime <= Exptime.relativeSecondsMax else { return seconds * 1_000_000 }
+        return now.wallMicroseconds + UInt64(exptime) * 1_000_000
+    }
+
+    /// The exptime to send for an absolute expiry that has not passed: what remains, rounded up to whole seconds.
+    func exptime(until expiry: UInt64) -> Int64 {
+        guard expiry != 0 else { return 0 }
+        let left = expiry - min(now.wallMicroseconds, expiry)
+        let seconds = max(1, (left + 999_999) / 1_000_000)
+        let nowSeconds = now.wallMicroseconds / 1_000_000
+        return Exptime.wire(endsAtSeconds: nowSeconds + seconds, nowSeconds: nowSeconds)
+    }
+
+    /// Appends the command that makes an item what a record says: a store, a delete, or a touch.
+    func writeItem(
+        _ key: [UInt8], content: Content, clientFlags: UInt32, expiry: UInt64, value: [UInt8], mode: StoreMode = .set,
+        into queue: ByteQueue
+    ) {
+        key.withUnsafeBytes { key in
+            switch content {
+            case .value where !expired(expiry):
+                value.withUnsafeBytes {
+                    Command.store(
+                        key: key, flags: clientFlags, exptime: exptime(until: expiry), mode: mode, value: $0, into: queue)
+                }
+            case .touch where !expired(expiry): Command.touch(key: key, exptime: exptime(until: expiry), into: queue)
+            case .value, .touch, .tombstone: Command.delete(key: key, into: queue)
+            case .none: preconditionFailure("an item without content is written")
+            }
+        }
+    }
+
+    /// The item in a reply to a read-back; nil for a miss.
+    func postImage(_ reply: Reply, in bytes: UnsafeRawBufferPointer) -> PostImage? {
+        guard reply.kind == .va else { return nil }
+        let expiry = reply.ttl < 0 ? 0 : now.wallMicroseconds + UInt64(reply.ttl) * 1_000_000
+        return PostImage(clientFlags: reply.flags, expiry: expiry, value: Array(reply.value.of(bytes)))
+    }
+}

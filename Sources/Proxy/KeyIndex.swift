@@ -1,0 +1,121 @@
+// The index: for every key that was written lately, the highest version known, and where its value is. Only what is not
+// yet stable is in it: as soon as nothing below a key's top can arrive any more, the key is forgotten.
+
+import DequeModule
+import Kernel
+import Replication
+import WriteLog
+
+/// What a lane knows of one key.
+struct KeyEntry {
+    /// Top of values and tombstones; zero when only a touch is known.
+    var version = Version.zero
+    /// What that top is.
+    var content = Content.none
+    /// Highest touch; zero when none is known.
+    var touch = Version.zero
+    /// That touch's absolute expiry.
+    var touchExpiry: UInt64 = 0
+    /// The lane whose log holds the value.
+    var holder = LaneID(raw: 0)
+    /// Where in this lane's log, if it is the holder.
+    var offset = LogOffset.zero
+    /// Length of the record there.
+    var recordBytes: UInt32 = 0
+
+    /// The higher of both tops.
+    var top: Version { max(version, touch) }
+    /// True when the touch is the younger one: it decides the expiry.
+    var touchDecides: Bool { touch > version }
+
+    /// As it is told to another lane.
+    func tops(of key: [UInt8]) -> KeyTops {
+        KeyTops(key: key, version: version, content: content, touch: touch, touchExpiry: touchExpiry, holder: holder)
+    }
+}
+
+struct KeyIndex {
+    private var entries: [[UInt8]: KeyEntry] = [:]
+    /// Every raise in the order it happened; the front is looked at first when keys are forgotten.
+    private var raises: Deque<(key: [UInt8], top: Version)> = []
+
+    var count: Int { entries.count }
+    var keys: [[UInt8]] { Array(entries.keys) }
+
+    subscript(key: [UInt8]) -> KeyEntry? { entries[key] }
+
+    /// Every key with what is known of it, in the order of keys: the same on every run.
+    var sorted: [(key: [UInt8], value: KeyEntry)] { entries.sorted { $0.key.lexicographicallyPrecedes($1.key) } }
+
+    /// Lowest address in the own log that an entry points to.
+    func lowestOffset(of lane: LaneID) -> LogOffset? {
+        entries.values.lazy.filter { $0.holder == lane }.map(\.offset).min()
+    }
+
+    /// Takes in a value or tombstone. True when it is the top now.
+    @discardableResult
+    mutating func raise(
+        _ key: [UInt8], version: Version, content: Content, holder: LaneID, offset: LogOffset, recordBytes: UInt32
+    ) -> Bool {
+        var entry = entries[key] ?? KeyEntry()
+        guard version >= entry.version else { return false }
+        if version > entry.version { raises.append((key, version)) }
+        entry.version = version
+        entry.content = content
+        entry.holder = holder
+        entry.offset = offset
+        entry.recordBytes = recordBytes
+        entries[key] = entry
+        return true
+    }
+
+    /// Takes in a touch. True when it is the highest touch now.
+    @discardableResult
+    mutating func raiseTouch(_ key: [UInt8], version: Version, expiry: UInt64) -> Bool {
+        var entry = entries[key] ?? KeyEntry()
+        guard version > entry.touch else { return false }
+        entry.touch = version
+        entry.touchExpiry = expiry
+        entries[key] = entry
+        raises.append((key, version))
+        return true
+    }
+
+    /// Takes in what another lane knows.
+    mutating func merge(_ tops: KeyTops) {
+        if tops.version > self[tops.key]?.version ?? .zero {
+            raise(tops.key, version: tops.version, content: tops.content, holder: tops.holder, offset: .zero, recordBytes: 0)
+        }
+        if tops.touch > .zero { raiseTouch(tops.key, version: tops.touch, expiry: tops.touchExpiry) }
+    }
+
+    /// Forgets the keys whose tops have stamps at or below the floor, unless `pinned`; hands each to `forgotten`.
+    mutating func forget(upTo floor: UInt64, pinned: ([UInt8]) -> Bool, forgotten: ([UInt8], Version) -> Void) {
+        var looks = raises.count
+        while looks > 0, let first = raises.first {
+            looks -= 1
+            guard let entry = entries[first.key], entry.top == first.top else {
+                raises.removeFirst()  // raised again since: a later element of the queue speaks for it
+                continue
+            }
+            guard first.top.stamp <= floor else { return }
+            raises.removeFirst()
+            if pinned(first.key) {
+                raises.append(first)
+            } else {
+                entries[first.key] = nil
+                forgotten(first.key, first.top)
+            }
+        }
+    }
+}
+
+/// True when a landing with these tops leaves in memcached what `entry` says belongs there.
+func landingStands(_ landed: KeyTops, against entry: KeyEntry) -> Bool {
+    guard landed.version > .zero else {
+        // A touch alone: it stands unless it overwrote the expiry of something younger.
+        return landed.touch >= entry.version && landed.touch >= entry.touch
+    }
+    guard landed.version >= entry.version else { return false }
+    return entry.touch <= landed.version || landed.touch >= entry.touch
+}

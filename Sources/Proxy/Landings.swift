@@ -1,0 +1,208 @@
+// Records of other sites, and tops that are written again: compared with the index, logged, and applied through the very
+// pipeline that local writes use, under the version that they came with (`federation.md` sections 6 and 7).
+
+import Kernel
+import Memcache
+import Replication
+import WriteLog
+
+extension LaneNode {
+    /// Takes a record in whose slot this lane is the owner, or as good as.
+    func admitLanding(_ record: ReplicatedRecord, assertion: Bool, _ requester: Requester) {
+        clock.observe(record.version.stamp)
+        let keyWork = workFor(record.key)
+        guard keyWork.waiters.isEmpty, !keyWork.inFlight.contains(where: { $0.kind == .doubt }), landingMayGo(record, keyWork)
+        else {
+            keyWork.waiters.append(.landing(record, assertion: assertion, requester))
+            return
+        }
+        takeLanding(record, assertion: assertion, requester, keyWork)
+        dropIfIdle(record.key, keyWork)
+    }
+
+    /// A record waits for undecided writes with higher versions: if they succeed it is superseded, else it goes first. And
+    /// it waits for room in the log.
+    func landingMayGo(_ record: ReplicatedRecord, _ keyWork: KeyWork) -> Bool {
+        if keyWork.inFlight.contains(where: { $0.isUndecided && $0.version > record.version }) { return false }
+        let bytes = LogRecord.encodedBytes(keyBytes: record.key.count, payloadBytes: record.value.count)
+        return log.hasRoom(forBytes: bytes, owed: owedBytes + Limits.logReserveBytes(configuration.site.segmentBytes))
+    }
+
+    func takeLanding(_ record: ReplicatedRecord, assertion: Bool, _ requester: Requester, _ keyWork: KeyWork) {
+        let entry = index[record.key] ?? KeyEntry()
+        if assertion {
+            if record.content != .touch && entry.version > record.version {
+                // The top has moved on; whether it landed before or after what was seen to land, nobody here knows.
+                return landTop(record.key, requester)
+            }
+            counters.assertions += 1
+            observe(.asserted(key: record.key, version: record.version))
+        } else if isBelow(record, entry) {
+            return supersede(record, requester, keyWork)
+        }
+        startLanding(record, assertion: assertion, requester, keyWork)
+    }
+
+    private func isBelow(_ record: ReplicatedRecord, _ entry: KeyEntry) -> Bool {
+        if isPlanted(.lastArrivalWins) { return false }
+        return record.content == .touch
+            ? record.version <= entry.touch || record.version < entry.version : record.version <= entry.version
+    }
+
+    /// Nothing to do; but what supersedes the record may itself not have landed yet.
+    private func supersede(_ record: ReplicatedRecord, _ requester: Requester, _ keyWork: KeyWork) {
+        counters.recordsSuperseded += 1
+        observe(.superseded(key: record.key, version: record.version))
+        if let last = keyWork.inFlight.last(where: { $0.version >= record.version && $0.kind != .copy }) {
+            last.requesters.append(requester)
+        } else {
+            awaitMirror(requester)
+        }
+    }
+
+    private func startLanding(_ record: ReplicatedRecord, assertion: Bool, _ requester: Requester, _ keyWork: KeyWork) {
+        for other in keyWork.inFlight where other.kind == .copy { other.cancelled = true }
+        let operation = Operation(
+            kind: .landing, key: record.key, version: record.version, effect: record.content == .touch ? .touch : .store,
+            content: record.content, completion: .nobody)
+        operation.decided = true
+        operation.requesters = [requester]
+        logApplied(operation, record)
+        counters.recordsApplied += assertion ? 0 : 1
+        let (content, expiry) = merged(operation, record)
+        begin(operation, keyWork)
+        for server in route(record.key).both {
+            guard servers[server].acceptsWrites else {
+                servers[server].miss(record.key, .top)
+                continue
+            }
+            operation.outstanding += 1
+            keyWork.noteSent(record.version, to: server)
+            ask(servers[server], .landing(operation), .meta) { queue in
+                writeItem(
+                    record.key, content: content, clientFlags: record.clientFlags, expiry: expiry, value: record.value,
+                    into: queue)
+            }
+        }
+        landedIfDone(operation)
+    }
+
+    private func logApplied(_ operation: Operation, _ record: ReplicatedRecord) {
+        let entry = LogRecord(
+            kind: .applied, content: record.content, flags: recordFlags(record.key), version: record.version,
+            clientFlags: record.clientFlags, expiryMicroseconds: record.expiry, reference: record.position.raw, key: record.key,
+            payload: record.value)
+        operation.intent = log.append(entry)
+        lastWriteAt = operation.intent
+        operation.intentBytes = UInt32(LogRecord.encodedBytes(keyBytes: record.key.count, payloadBytes: record.value.count))
+        if record.content == .touch {
+            operation.touchExpiry = record.expiry
+            raiseTouch(record.key, record.version, record.expiry)
+        } else {
+            index.raise(
+                record.key, version: record.version, content: record.content, holder: laneID, offset: operation.intent,
+                recordBytes: operation.intentBytes)
+        }
+    }
+
+    /// What is to be in memcached: a value keeps the expiry of a younger touch; what has expired is deleted.
+    private func merged(_ operation: Operation, _ record: ReplicatedRecord) -> (Content, expiry: UInt64) {
+        var expiry = record.expiry
+        if isPlanted(.expiryRelative), expiry != 0 {
+            expiry += now.wallMicroseconds - min(now.wallMicroseconds, HybridClock.wall(of: record.version.stamp))
+        }
+        if record.content == .value, let entry = index[record.key], entry.touch > record.version {
+            operation.touch = entry.touch
+            operation.touchExpiry = entry.touchExpiry
+            expiry = entry.touchExpiry
+        }
+        return (expired(expiry) ? .tombstone : record.content, expiry)
+    }
+
+    // MARK: The top of a key
+
+    /// Writes the top of a key again, with its value from wherever it is; if nobody has it any more, what the site holds is
+    /// written under a new version.
+    func landTop(_ key: [UInt8], _ requester: Requester) {
+        guard let entry = index[key] else { return admitDoubt(key, requester) }
+        if entry.version == .zero {
+            let touch = ReplicatedRecord(
+                content: .touch, version: entry.touch, position: .zero, clientFlags: 0, expiry: entry.touchExpiry, key: key,
+                value: [])
+            return admitLanding(touch, assertion: true, requester)
+        }
+        switch entry.content {
+        case .tombstone:
+            let tombstone = ReplicatedRecord(
+                content: .tombstone, version: entry.version, position: .zero, clientFlags: 0, expiry: 0, key: key, value: [])
+            admitLanding(tombstone, assertion: true, requester)
+        case .value where entry.holder == laneID && entry.recordBytes > 0:
+            readRecord(entry.offset, bytes: Int(entry.recordBytes), for: .top(key, entry.version, requester))
+        case .value where siblings[entry.holder]?.link != nil: fetch(key, entry.version, from: entry.holder, requester)
+        case .value, .none, .touch: admitDoubt(key, requester)
+        }
+    }
+
+    /// The value of a key's top has been found, or has not.
+    func topFound(_ key: [UInt8], _ record: ReplicatedRecord?, _ requester: Requester) {
+        if let record {
+            admitLanding(record, assertion: true, requester)
+        } else {
+            admitDoubt(key, requester)
+        }
+    }
+
+    // MARK: Reading the own log
+
+    /// Reads one record of the own log: from what is not yet written out, or from the disk.
+    func readRecord(_ offset: LogOffset, bytes: Int, for purpose: LogReadPurpose) {
+        if offset >= log.flushed {
+            let place = Int(offset.raw - log.flushed.raw)
+            let decoded = try? LogRecord.decode(log.pending.readable, at: place, address: offset)
+            return recordRead(decoded?.record, purpose)
+        }
+        let asked = logReads[offset] != nil
+        logReads[offset, default: []].append(purpose)
+        if !asked { effects.actions.append(.readLog(offset, count: bytes)) }
+    }
+
+    func logRead(_ offset: LogOffset, _ bytes: [UInt8]) {
+        for purpose in logReads.removeValue(forKey: offset) ?? [] {
+            if case .catchUp(let site) = purpose {
+                caughtUp(site, offset, bytes)
+            } else {
+                let decoded = bytes.withUnsafeBytes { try? LogRecord.decode($0, at: 0, address: offset) }
+                recordRead(decoded?.record, purpose)
+            }
+        }
+    }
+
+    private func recordRead(_ found: LogRecord?, _ purpose: LogReadPurpose) {
+        switch purpose {
+        case .top(let key, let version, let requester):
+            topFound(key, found.flatMap { replicated($0, key: key, version: version) }, requester)
+        case .fetch(let lane, let request, let key, let version):
+            let record = found.flatMap { replicated($0, key: key, version: version) }
+            siblings[lane]?.link.map { send(.fetched(request: request, record: record), on: $0) }
+        case .catchUp: preconditionFailure("a catch-up read is not of one record")
+        }
+    }
+
+    private func replicated(_ record: LogRecord, key: [UInt8], version: Version) -> ReplicatedRecord? {
+        guard record.key == key, record.version == version, record.content == .value else { return nil }
+        return ReplicatedRecord(
+            content: .value, version: version, position: .zero, clientFlags: record.clientFlags,
+            expiry: record.expiryMicroseconds,
+            key: key, value: record.payload)
+    }
+}
+
+/// Why a part of the own log is read.
+enum LogReadPurpose {
+    /// To write a key's top again.
+    case top([UInt8], Version, Requester)
+    /// For another lane that is to do so.
+    case fetch(LaneID, UInt64, [UInt8], Version)
+    /// To stream what a site has missed.
+    case catchUp(SiteID)
+}

@@ -1,0 +1,35 @@
+/// What a lane counts. Every number only rises; the names are those of /metrics.
+struct LaneCounters {
+    var connectionsAccepted: UInt64 = 0
+    var commandsGet: UInt64 = 0
+    var commandsSet: UInt64 = 0
+    var commandsOther: UInt64 = 0
+    var commandsRefused: UInt64 = 0
+    var getHits: UInt64 = 0
+    var getMisses: UInt64 = 0
+    var backupReads: UInt64 = 0
+    var refills: UInt64 = 0
+    var forwarded: UInt64 = 0
+    var recordsCommitted: UInt64 = 0
+    var recordsAborted: UInt64 = 0
+    var recordsApplied: UInt64 = 0
+    var recordsSuperseded: UInt64 = 0
+    var recordsRefused: UInt64 = 0
+    var assertions: UInt64 = 0
+    var inDoubt: UInt64 = 0
+    var forgotten: UInt64 = 0
+    var repairs: UInt64 = 0
+    var backendTimeouts: UInt64 = 0
+
+    /// All of them by name.
+    var named: [String: UInt64] {
+        [
+            "connections_accepted": connectionsAccepted, "commands_get": commandsGet, "commands_set": commandsSet,
+            "commands_other": commandsOther, "commands_refused": commandsRefused, "get_hits": getHits, "get_misses": getMisses,
+            "backup_reads": backupReads, "refills": refills, "writes_forwarded": forwarded,
+            "records_committed": recordsCommitted, "records_aborted": recordsAborted, "records_applied": recordsApplied,
+            "records_superseded": recordsSuperseded, "records_refused_by_memcached": recordsRefused, "assertions": assertions,
+            "in_doubt": inDoubt, "keys_forgotten": forgotten, "repairs": repairs, "backend_timeouts": backendTimeouts,
+        ]
+    }
+}

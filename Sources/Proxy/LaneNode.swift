@@ -1,0 +1,295 @@
+// The whole brain of one event loop: its clients, its connections to memcached, the lane that it owns, its siblings in
+// the group and its streams to other sites. It is a value machine with one seam (`Seam.swift`): inputs in, effects out,
+// time handed in. The daemon runs one per core, the simulator dozens in one thread.
+//
+//     Clients.swift        sessions: commands in order, replies in order
+//     Reads.swift          reads straight to the primary, fallback to the backup
+//     Routing.swift        who owns a slot; forwarding
+//     OwnerLane.swift      writes: stamp, log, send, decide, commit, land
+//     Landings.swift       records of other sites and assertions: compare, apply
+//     Repairs.swift        copies, doubts, and what a returned server missed
+//     Pipelines.swift      the connections to memcached and their replies
+//     Group.swift          links to the siblings, mirrors, floors
+//     Assertions.swift     asking owners to write a top again; fetching values
+//     StreamSender.swift   committed records on their way to other sites
+//     StreamReceiver.swift records of other sites on their way to their owners
+//     Upkeep.swift         the tick: time-outs, heartbeats, retention
+
+import Configuration
+import DequeModule
+import Kernel
+import Memcache
+import Replication
+import Ring
+import Status
+import WriteLog
+
+/// The brain of one lane.
+public final class LaneNode {
+    // What never changes.
+    let configuration: LaneConfiguration
+    let primaryRing: Continuum
+    let backupRing: Continuum?
+    let fingerprint: RingFingerprint
+    /// All lanes of the group but this one.
+    let siblingIDs: [LaneID]
+
+    /// All connections of the lane; the shell shares it.
+    public let connections = ConnectionTable()
+    /// The lane's log; the shell writes out what is pending.
+    public internal(set) var log: LogWriter
+    /// What happened, for checkers; nil means that nobody listens.
+    public var observations: [Observation]?
+
+    // The moment of the step under way.
+    var now: Instant
+    var effects = Effects()
+    var random: SeededRandom
+    var clock: HybridClock
+    var state = LaneState.joining
+    var startedAt: UInt64
+    var leaveBy: UInt64?
+    var finished = false
+
+    // Connections by what they are.
+    var sessions: [ConnectionID: ClientSession] = [:]
+    /// The decoded key of the read under way.
+    let keyScratch = ByteQueue()
+    var sessionsToPump: Deque<ClientSession> = []
+    var serverOf: [ConnectionID: Int] = [:]
+    var links: [ConnectionID: PeerLink] = [:]
+    var servers: [BackendServer]
+
+    // The owner's lane.
+    var index = KeyIndex()
+    var work: [[UInt8]: KeyWork] = [:]
+    /// Writes, records and assertions that are sent and not yet landed everywhere, by intent or identity; for floors.
+    var operations: [ObjectIdentifier: Operation] = [:]
+    var committed: Position
+    var committedBytes: UInt64 = 0
+    /// Padded bytes of outcomes that writes under way may still append.
+    var owedBytes = 0
+    var copiesUnderWay = 0
+    /// Writes that wait for an owner to be known, or for room in the log.
+    var parked: Deque<(write: Write, completion: Completion, hops: UInt8, until: UInt64)> = []
+    /// Replies held until the log is on the disk (durability `disk`).
+    var heldReplies: Deque<(offset: LogOffset, completion: Completion, kind: ReplyKind, bytes: [UInt8])> = []
+    var syncAsked = LogOffset.zero
+    var syncUnderWay = false
+    var lastSyncAt: UInt64 = 0
+
+    // Mirrors.
+    var mirrorSequence: UInt64 = 0
+    /// Committed positions in order, each with the landing that must be mirrored before it is shipped; nil: not yet landed.
+    var shipGate: Deque<(position: Position, sequence: UInt64?)> = []
+    var shippable: Position
+    /// Requesters who wait until a landing has been mirrored to every live sibling.
+    var mirrorWaiters: Deque<(sequence: UInt64, requester: Requester)> = []
+
+    /// Siblings whose landings were taken in during this step.
+    var mirrorsToAcknowledge: [LaneID] = []
+    /// The floors as they were last computed.
+    var lastFloor: UInt64 = 0
+    var lastGroupFloor: UInt64 = 0
+
+    // The group.
+    var siblings: [LaneID: Sibling] = [:]
+    var owners: [LaneID?]
+    var nextRequest: UInt64 = 1
+    var forwards: [UInt64: Forward] = [:]
+    var assertions: [UInt64: Assertion] = [:]
+    var assertionOf: [[UInt8]: UInt64] = [:]
+    var fetches: [UInt64: Fetch] = [:]
+    var logReads: [LogOffset: [LogReadPurpose]] = [:]
+    /// Per lane of other sites: nothing at or below this stamp will reach this site any more.
+    var remoteFloors: [LaneID: UInt64] = [:]
+    /// Lanes per proxy of each other site, once known.
+    var remoteLoops: [SiteID: UInt8] = [:]
+    /// Nothing at or below this stamp concerns the index any more.
+    var stableFloor: UInt64
+
+    // Streams.
+    let siteOrder: [SiteID]
+    var senders: [SiteID: StreamSender] = [:]
+    var receivers: [LaneID: StreamReceiver] = [:]
+    var receiversDue: [StreamReceiver] = []
+    var tail = StreamTail()
+    /// Position, floor and bytes at moments of the past: what promises and lag are read from.
+    var samples: Deque<LagSample> = []
+    /// First position committed in each kept segment, and where a reader must start to find its intents.
+    var segmentStarts: Deque<SegmentStart>
+    var firstSegment: UInt64
+    var carriedSegment: UInt64
+    /// No stamp above this is given before a higher ceiling is in the log.
+    var ceiling: UInt64
+    /// The ceiling that is on the disk, and where the newest one is in the log.
+    var durableCeiling: UInt64 = 0
+    var ceilingAt = LogOffset.zero
+    /// Where the newest record of a write is in the log.
+    var lastWriteAt = LogOffset.zero
+    var landedFloorTold = LogOffset.zero
+    var logFailure = ""
+    var segmentRetryAt: UInt64 = 0
+    var lastRateAt: UInt64 = 0
+
+    // Upkeep.
+    var nextTick: UInt64
+    var counters = LaneCounters()
+    /// Keys to repair once the lane is up to date: its own records that may not have landed.
+    var unresolved: [(key: [UInt8], doubt: Bool)]
+    /// Stores and deletes that the log holds without an outcome: committed as soon as there is room.
+    var openIntents: [OpenIntent]
+    let crossing: CrossingTable
+
+    /// A lane as recovery left it. `tail` is where the log goes on, `firstSegment` the oldest segment on the disk, `seed`
+    /// the source of its jitter.
+    public init(
+        _ configuration: LaneConfiguration, recovery: LaneRecovery, tail: LogOffset, firstSegment: UInt64, seed: UInt64,
+        at now: Instant
+    ) {
+        self.configuration = configuration
+        self.now = now
+        let federation = configuration.federation
+        let site = configuration.site
+        primaryRing = Continuum(flavour: federation.flavour, servers: federation.servers)
+        backupRing =
+            site.backups.isEmpty
+            ? nil
+            : Continuum(flavour: federation.flavour, servers: site.backups.map { RingServer(name: $0.name, weight: $0.weight) })
+        fingerprint = RingFingerprint(flavour: federation.flavour, servers: federation.servers, slotCount: federation.slotCount)
+        siteOrder = configuration.elsewhere.map { SiteID($0.id) }
+        crossing = CrossingTable(federation.crossing)
+        siblingIDs = configuration.group.filter { $0 != configuration.laneID }
+        log = LogWriter(tail: tail, segmentBytes: site.segmentBytes, lane: configuration.laneID, federation: federation.name)
+        random = SeededRandom(seed: seed)
+        clock = HybridClock(floor: recovery.clockFloor)
+        startedAt = now.monotonicMicroseconds
+        servers = (site.primaries + site.backups).enumerated().map { place, backend in
+            BackendServer(index: place, isBackup: place >= site.primaries.count, definition: backend)
+        }
+        index = recovery.index
+        committed = recovery.committed
+        shippable = .zero
+        owners = Array(repeating: nil, count: federation.slotCount)
+        stableFloor = recovery.stableFloor
+        segmentStarts = recovery.segmentStarts
+        self.firstSegment = firstSegment
+        carriedSegment = tail.segment(segmentBytes: site.segmentBytes)
+        ceiling = recovery.clockFloor
+        nextTick = now.monotonicMicroseconds
+        unresolved = recovery.unresolved
+        for server in servers {
+            guard let known = recovery.servers[server.definition.name] else { continue }
+            server.incarnation = known.incarnation
+            server.recovering = known.recovering
+            server.missedTooMany = known.cutOff  // what it missed was only in memory
+        }
+        for id in siblingIDs { siblings[id] = Sibling(id: id) }
+        for elsewhere in configuration.elsewhere {
+            let id = SiteID(elsewhere.id)
+            senders[id] = StreamSender(site: elsewhere, acknowledged: recovery.acknowledged[id] ?? .zero)
+        }
+        openIntents = recovery.openIntents
+        shipGate.append((committed, 0))
+    }
+
+    /// The wall clock and monotonic time at which the lane wants to be called again, in monotonic microseconds.
+    public var nextDeadline: UInt64? { finished ? nil : nextTick }
+
+    /// The first step: asks for what the lane needs to begin.
+    public func start(at now: Instant, into effects: inout Effects) {
+        perform(at: now, into: &effects) { self.tick() }
+    }
+
+    /// Takes in one input; what the shell is to do about it is appended to `effects`.
+    public func step(_ input: Input, at now: Instant, into effects: inout Effects) {
+        perform(at: now, into: &effects) { self.handle(input) }
+    }
+
+    private func perform(at now: Instant, into effects: inout Effects, _ body: () -> Void) {
+        self.now = now
+        swap(&self.effects, &effects)
+        body()
+        finishStep()
+        swap(&self.effects, &effects)
+    }
+
+    private func handle(_ input: Input) {
+        switch input {
+        case .accepted(let id, .client):
+            sessions[id] = ClientSession(connection: id, itemBytesMax: configuration.federation.itemBytesMax)
+            counters.connectionsAccepted += 1
+        case .accepted(let id, .peer(let identity)): acceptPeer(id, identity)
+        case .connected(let id): connected(id)
+        case .received(let id): received(id)
+        case .drained(let id): drained(id)
+        case .closed(let id, let reason): closed(id, reason)
+        case .synced(let offset): synced(offset)
+        case .segmentReady(let segment): segmentReady(segment)
+        case .segmentFailed(let segment, let reason): segmentFailed(segment, reason)
+        case .logRead(let offset, let bytes): logRead(offset, bytes)
+        case .deadline: if now.monotonicMicroseconds >= nextTick { tick() }
+        case .leave: leave()
+        }
+    }
+
+    private func connected(_ id: ConnectionID) {
+        if let server = serverOf[id] {
+            greet(servers[server])
+        } else if let link = links[id] {
+            openLink(link)
+        }
+    }
+
+    private func received(_ id: ConnectionID) {
+        if let session = sessions[id] {
+            pump(session)
+        } else if let server = serverOf[id] {
+            takeReplies(servers[server])
+        } else if let link = links[id] {
+            takeMessages(link)
+        }
+    }
+
+    private func drained(_ id: ConnectionID) {
+        if let session = sessions[id] {
+            pump(session)
+        } else if let link = links[id], link.purpose == .stream, let sender = senderOf(link) {
+            pumpSender(sender)
+        }
+    }
+
+    private func closed(_ id: ConnectionID, _ reason: String) {
+        if sessions.removeValue(forKey: id) != nil { return }
+        if let server = serverOf.removeValue(forKey: id) { serverBroke(servers[server], reason) }
+        if let link = links.removeValue(forKey: id) { linkBroke(link, reason) }
+    }
+
+    /// What several events of a step have in common is done once, at its end.
+    private func finishStep() {
+        pumpDueSessions()
+        carryIntoNewSegment()
+        acknowledgeMirrors()
+        releaseMirrored()
+        pumpDueSessions()
+        for site in siteOrder { senders[site].map { if $0.needsPump { pumpSender($0) } } }
+        for receiver in receiversDue { acknowledge(receiver) }
+        receiversDue.removeAll(keepingCapacity: true)
+        askForSegments()
+        askForSync()
+    }
+
+    func observe(_ observation: @autoclosure () -> Observation) {
+        if observations != nil { observations?.append(observation()) }
+    }
+
+    func isPlanted(_ bug: PlantedBugs) -> Bool { configuration.planted.contains(bug) }
+
+    func say(_ level: LogLevel, _ line: String) { effects.actions.append(.log(level, line)) }
+
+    func markDirty(_ id: ConnectionID) { effects.dirty.append(id) }
+
+    var laneID: LaneID { configuration.laneID }
+    var monotonic: UInt64 { now.monotonicMicroseconds }
+    var isLeaving: Bool { state == .leaving }
+}

@@ -1,0 +1,37 @@
+/// Every bound of the core in one place; the unit is last in the name (style 5).
+enum Limits {
+    /// Replies that one client connection may have outstanding before its commands wait.
+    static let clientRepliesMax = 2_048
+    /// Bytes that may wait for one client to read them before its commands wait.
+    static let clientOutgoingBytesMax = 4 << 20
+    /// Bytes of commands that may wait behind an earlier command of the same client before it is paused.
+    static let clientIncomingBytesMax = 1 << 20
+    /// Keys that a cut-off server may miss before it is flushed instead of repaired.
+    static let missedKeysMax = 100_000
+    /// Repairs of a returned server that are under way at a time.
+    static let repairsMax = 64
+    /// Copies from a backup into a recovering primary that are under way at a time.
+    static let copiesMax = 64
+    /// How often a write, record or assertion may be passed on between lanes that disagree about the owner.
+    static let hopsMax = 2
+    /// Bytes of committed records that are kept in memory for the streams; older ones are read from the log.
+    static let tailBytesMax = 32 << 20
+    /// Bytes that a stream may have under way, sent and not acknowledged.
+    static let windowBytesMax = 16 << 20
+    /// Records that a stream may have under way.
+    static let windowRecordsMax = 8_192
+    /// Bytes of the outgoing queue past which a stream hands over no more records.
+    static let streamOutgoingBytesMax = 4 << 20
+    /// Bytes that the catch-up reader asks of the disk at a time.
+    static let catchUpReadBytes = 1 << 20
+    /// Samples of position, floor and bytes that are kept for promises and lag.
+    static let samplesMax = 4_096
+    /// Bytes of the log that writes must leave free for the outcomes of writes under way.
+    static func logReserveBytes(_ segmentBytes: Int) -> Int { min(4 << 20, segmentBytes / 16) }
+    /// How far ahead of the wall clock the persisted clock ceiling is set, in microseconds.
+    static let ceilingAheadMicroseconds: UInt64 = 10_000_000
+    /// Longest time that an orderly leave waits for its streams, in microseconds.
+    static let leaveMicroseconds: UInt64 = 3_500_000
+    /// Clock offset of a peer above which an alarm is raised, in microseconds.
+    static let clockAlarmMicroseconds: UInt64 = 500_000
+}

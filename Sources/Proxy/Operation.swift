@@ -1,0 +1,105 @@
+// One write under way at its owner.
+//
+//     admitted ─▶ intent in the log, sent to the authority (and, when certain, to the other server)
+//              ─▶ decided by the authority's reply: committed at a position, or aborted
+//              ─▶ landed everywhere: mirrored to the siblings, then shipped and acknowledged
+
+import Kernel
+import Memcache
+import Replication
+import WriteLog
+
+final class Operation {
+    enum Kind {
+        /// A write whose version this lane stamped.
+        case write
+        /// A record of another site, or the top of a key, written under its own version.
+        case landing
+        /// Reads what the site holds, to write it again under a new version.
+        case doubt
+        /// Reads from the backup, to add to a recovering primary what it misses.
+        case copy
+    }
+
+    let kind: Kind
+    let key: [UInt8]
+    /// The version that lands.
+    let version: Version
+    var effect: WriteEffect
+    /// The write, for its command and payload.
+    var write: Write?
+    /// What lands: value, tombstone or touch.
+    var content: Content
+    /// The touch that was merged into a value's expiry.
+    var touch = Version.zero
+    var touchExpiry: UInt64 = 0
+    /// Where the intent is in the log.
+    var intent = LogOffset.zero
+    var intentBytes: UInt32 = 0
+    /// The server whose reply decides (index over primaries, then backups).
+    var authority = -1
+    /// Invariant: false until the authority has answered, if its answer matters.
+    var decided = false
+    /// Invariant: set only with `decided`; nothing lands, nothing is mirrored.
+    var aborted = false
+    /// Position of the committed record; zero if it stays at home or was committed elsewhere.
+    var position = Position.zero
+    /// Replies still to come from servers that were sent something.
+    var outstanding = 0
+    /// The authority's reply while the read-back is awaited.
+    var heldReply: (kind: ReplyKind, bytes: [UInt8])?
+    /// Padded bytes that its outcome may still take in the log.
+    var owed = 0
+    /// A later write of the key was sent: a copy must not be added after it.
+    var cancelled = false
+    var completion: Completion
+    var requesters: [Requester] = []
+
+    init(kind: Kind, key: [UInt8], version: Version, effect: WriteEffect, content: Content, completion: Completion) {
+        self.kind = kind
+        self.key = key
+        self.version = version
+        self.effect = effect
+        self.content = content
+        self.completion = completion
+    }
+
+    /// True while nobody can say whether the version will land.
+    var isUndecided: Bool { !decided && !(kind == .landing) && !(kind == .copy) && !effect.isCertain }
+
+    /// What is mirrored once it has landed.
+    func tops(holder: LaneID) -> KeyTops {
+        content == .touch
+            ? KeyTops(key: key, version: .zero, content: .none, touch: version, touchExpiry: touchExpiry, holder: holder)
+            : KeyTops(key: key, version: version, content: content, touch: touch, touchExpiry: touchExpiry, holder: holder)
+    }
+}
+
+/// Everything under way for one key at its owner.
+final class KeyWork {
+    /// Sent and not yet landed everywhere, in the order of sending.
+    var inFlight: [Operation] = []
+    /// Not yet admitted, in order; while there are any, everything later queues behind them.
+    var waiters: [Waiter] = []
+    /// Highest version sent to each of the key's servers.
+    var sent: [(server: Int, version: Version)] = []
+
+    var isIdle: Bool { inFlight.isEmpty && waiters.isEmpty }
+
+    func noteSent(_ version: Version, to server: Int) {
+        for place in sent.indices where sent[place].server == server {
+            sent[place].version = max(sent[place].version, version)
+            return
+        }
+        sent.append((server, version))
+    }
+
+    func sentTop(to server: Int) -> Version { sent.first { $0.server == server }?.version ?? .zero }
+}
+
+/// What waits for a key's earlier writes to be decided.
+enum Waiter {
+    case write(Write, Completion)
+    case landing(ReplicatedRecord, assertion: Bool, Requester)
+    case doubt(Requester?)
+}

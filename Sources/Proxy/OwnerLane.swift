@@ -1,0 +1,433 @@
+// Writes at their owner (`federation.md` section 4): stamp, log, send, decide by the authority's reply, commit, land.
+//
+//     startWrite ─▶ log: intent ─▶ authority (+ other server when certain)
+//                                      │ reply
+//                                      ▼
+//     decide ─▶ log: commit | commitValue | abort ─▶ reply to the client, record to the streams
+//                                      │ all servers have answered
+//                                      ▼
+//     landed ─▶ mirror to the siblings ─▶ shipped, acknowledged
+
+import Kernel
+import Memcache
+import Replication
+import WriteLog
+
+extension LaneNode {
+    // MARK: Admission
+
+    /// Takes a write that this lane is to sequence. True when it was sent at once.
+    @discardableResult
+    func admit(_ write: Write, _ completion: Completion) -> Bool {
+        let keyWork = workFor(write.key)
+        guard keyWork.waiters.isEmpty, !keyWork.inFlight.contains(where: { $0.kind == .doubt }) else {
+            keyWork.waiters.append(.write(write, completion))
+            return false
+        }
+        startWrite(write, completion, keyWork)
+        dropIfIdle(write.key, keyWork)
+        return true
+    }
+
+    func workFor(_ key: [UInt8]) -> KeyWork {
+        if let known = work[key] { return known }
+        let fresh = KeyWork()
+        work[key] = fresh
+        return fresh
+    }
+
+    func dropIfIdle(_ key: [UInt8], _ keyWork: KeyWork) {
+        if keyWork.isIdle { work[key] = nil }
+    }
+
+    /// Admits what waited, in order, as far as it may go now.
+    func drain(_ key: [UInt8], _ keyWork: KeyWork) {
+        while let first = keyWork.waiters.first, mayGo(first, keyWork) {
+            keyWork.waiters.removeFirst()
+            switch first {
+            case .write(let write, let completion): startWrite(write, completion, keyWork)
+            case .landing(let record, let assertion, let requester): takeLanding(record, assertion: assertion, requester, keyWork)
+            case .doubt(let requester): startDoubt(key, requester, keyWork)
+            }
+        }
+        dropIfIdle(key, keyWork)
+    }
+
+    private func mayGo(_ waiter: Waiter, _ keyWork: KeyWork) -> Bool {
+        if keyWork.inFlight.contains(where: { $0.kind == .doubt }) { return false }
+        switch waiter {
+        case .write: return true
+        case .landing(let record, _, _): return landingMayGo(record, keyWork)
+        case .doubt(_): return keyWork.inFlight.isEmpty
+        }
+    }
+
+    // MARK: Stamping, logging, sending
+
+    /// Bytes that a write's outcome may take in the log.
+    private func outcomeBytesMax(_ write: Write) -> Int {
+        let payload = write.effect.readsBack ? min(write.command.count + configuration.federation.itemBytesMax, 1 << 27) : 0
+        return LogRecord.encodedBytes(keyBytes: write.key.count, payloadBytes: payload)
+    }
+
+    func startWrite(_ write: Write, _ completion: Completion, _ keyWork: KeyWork, requesters: [Requester] = []) {
+        let place = route(write.key)
+        guard let authority = authority(at: place) else {
+            complete(completion, .serverError, unreachableReply(place))
+            for requester in requesters { awaitMirror(requester) }
+            return
+        }
+        let intentBytes = LogRecord.encodedBytes(keyBytes: write.key.count, payloadBytes: write.payloadCount)
+        let owed = outcomeBytesMax(write)
+        guard log.hasRoom(forBytes: intentBytes, owed: owedBytes + owed + Limits.logReserveBytes(configuration.site.segmentBytes))
+        else {
+            complete(completion, .serverError, logFullReply())
+            for requester in requesters { awaitMirror(requester) }
+            return
+        }
+        owedBytes += owed
+        for other in keyWork.inFlight where other.kind == .copy { other.cancelled = true }
+        let operation = Operation(
+            kind: .write, key: write.key, version: stampVersion(), effect: write.effect, content: content(of: write),
+            completion: completion)
+        operation.write = write
+        operation.requesters = requesters
+        operation.owed = owed
+        logIntent(operation, write)
+        begin(operation, keyWork)
+        send(operation, write, to: authority, keyWork)
+        if write.effect.isCertain { sendElsewhere(operation, place, except: authority, keyWork) }
+    }
+
+    /// A version above all that were seen; the ceiling in the log stays above it.
+    func stampVersion() -> Version {
+        let stamp = clock.tick(at: now)
+        if stamp > ceiling { logCeiling() }
+        return Version(stamp: stamp, origin: laneID)
+    }
+
+    private func content(of write: Write) -> Content {
+        switch write.effect {
+        case .store, .conditionalStore, .derive: expired(write.expiry) ? .tombstone : .value
+        case .delete, .conditionalDelete: .tombstone
+        case .touch: .touch
+        case .vivify: .none
+        }
+    }
+
+    private func logIntent(_ operation: Operation, _ write: Write) {
+        let certain = write.effect.isCertain
+        let flags = recordFlags(write.key)
+        operation.intent = write.key.withUnsafeBytes { key in
+            write.command.withUnsafeBytes { command in
+                let payload = UnsafeRawBufferPointer(
+                    rebasing: command[write.payloadStart..<write.payloadStart + (certain ? write.payloadCount : 0)])
+                return log.append(
+                    kind: certain ? .intent : .derivedIntent, content: operation.content, flags: flags,
+                    version: operation.version,
+                    clientFlags: write.clientFlags, expiryMicroseconds: write.expiry, key: key, payload: payload)
+            }
+        }
+        lastWriteAt = operation.intent
+        operation.intentBytes = UInt32(
+            LogRecord.encodedBytes(keyBytes: write.key.count, payloadBytes: certain ? write.payloadCount : 0))
+        if certain {
+            index.raise(
+                write.key, version: operation.version, content: operation.content, holder: laneID, offset: operation.intent,
+                recordBytes: operation.intentBytes)
+        }
+    }
+
+    func begin(_ operation: Operation, _ keyWork: KeyWork) {
+        keyWork.inFlight.append(operation)
+        operations[ObjectIdentifier(operation)] = operation
+        if isPlanted(.mirrorBeforeLanding), operation.kind != .copy, operation.kind != .doubt {
+            mirrorSequence += 1
+            broadcastMirror(operation)
+        }
+    }
+
+    private func send(_ operation: Operation, _ write: Write, to server: Int, _ keyWork: KeyWork) {
+        operation.authority = server
+        operation.outstanding += 1
+        keyWork.noteSent(operation.version, to: server)
+        ask(servers[server], .write(operation), write.shape) { $0.append(write.command) }
+        guard write.effect.readsBack else { return }
+        operation.outstanding += 1
+        ask(servers[server], .readBack(operation), .meta) { queue in
+            write.key.withUnsafeBytes { Command.readBack(key: $0, into: queue) }
+        }
+    }
+
+    /// The other server of the key gets the same command, or misses it.
+    private func sendElsewhere(_ operation: Operation, _ place: Place, except authority: Int, _ keyWork: KeyWork) {
+        guard let write = operation.write else { preconditionFailure("write \(operation.version) has no command") }
+        for server in place.both where server != authority {
+            if servers[server].acceptsWrites {
+                operation.outstanding += 1
+                keyWork.noteSent(operation.version, to: server)
+                ask(servers[server], .landing(operation), write.shape) { $0.append(write.command) }
+            } else {
+                servers[server].miss(write.key, .top)
+            }
+        }
+    }
+
+    // MARK: Deciding
+
+    /// The authority has answered a write, or another server that became the authority.
+    func authorityAnswered(_ operation: Operation, _ kind: ReplyKind, _ bytes: [UInt8]) {
+        guard let write = operation.write else { preconditionFailure("write \(operation.version) has no command") }
+        switch write.effect {
+        case .store:
+            if kind == .stored || kind == .hd { return commit(operation, kind, bytes) }
+            // Refused, and with it went what was there: the site holds nothing under this version.
+            counters.recordsRefused += 1
+            commitTombstone(operation, kind, bytes)
+        case .delete:
+            if isPlanted(.tombstonesDropped), kind == .notFound || kind == .nf { return abort(operation, kind, bytes) }
+            commit(operation, kind, bytes)
+        case .conditionalStore:
+            if kind == .stored || kind == .hd { return commit(operation, kind, bytes) }
+            // A refused `ms` takes what was there with it, in every mode; the classic conditional stores leave it alone.
+            guard kind == .serverError, write.command.starts(with: [UInt8(ascii: "m"), UInt8(ascii: "s"), 32]) else {
+                return abort(operation, kind, bytes)
+            }
+            commitTombstone(operation, kind, bytes)
+        case .conditionalDelete:
+            if kind == .deleted || kind == .hd || kind == .nf || kind == .notFound { return commit(operation, kind, bytes) }
+            abort(operation, kind, bytes)
+        case .touch:
+            switch kind {
+            case .touched, .value, .hd, .va: commit(operation, kind, bytes)
+            default: abort(operation, kind, bytes)
+            }
+        case .vivify: abort(operation, kind, bytes)
+        case .derive: operation.heldReply = (kind, bytes)
+        }
+    }
+
+    /// The post-image behind a derived write has arrived: nil when there is no item.
+    func readBackAnswered(_ operation: Operation, _ image: PostImage?) {
+        guard let held = operation.heldReply else {
+            preconditionFailure("read-back of \(operation.version) before its reply")
+        }
+        operation.heldReply = nil
+        let kind = held.kind
+        switch kind {
+        case .stored, .hd, .number, .va:
+            if let image {
+                commitValue(operation, image, kind, held.bytes)
+            } else {
+                commitTombstone(operation, kind, held.bytes)  // it succeeded and expired, or was evicted, at once
+            }
+        case .serverError where image == nil: commitTombstone(operation, kind, held.bytes)
+        default: abort(operation, kind, held.bytes)
+        }
+    }
+
+    private func abort(_ operation: Operation, _ kind: ReplyKind, _ bytes: [UInt8]) {
+        operation.decided = true
+        operation.aborted = true
+        settleOwed(operation)
+        log.append(LogRecord(kind: .abort, reference: operation.intent.raw))
+        counters.recordsAborted += 1
+        complete(operation.completion, kind, operation.write?.replyInstead ?? bytes)
+    }
+
+    func settleOwed(_ operation: Operation) {
+        owedBytes -= operation.owed
+        operation.owed = 0
+    }
+
+    /// Commits what the intent already says.
+    func commit(_ operation: Operation, _ kind: ReplyKind, _ bytes: [UInt8]) {
+        guard let write = operation.write else { preconditionFailure("write \(operation.version) has no command") }
+        // A conditional write's intent had no payload: its outcome brings it along.
+        if !write.effect.isCertain {
+            return commitImage(
+                operation, content: operation.content, clientFlags: write.clientFlags, expiry: write.expiry,
+                value: operation.content == .value ? Array(write.payload) : [], kind, bytes)
+        }
+        operation.decided = true
+        settleOwed(operation)
+        operation.position = nextPosition(write.key)
+        log.append(LogRecord(kind: .commit, position: operation.position, reference: operation.intent.raw))
+        committedRecord(
+            operation, clientFlags: write.clientFlags, expiry: write.expiry,
+            value: operation.content == .value ? Array(write.payload) : [])
+        complete(operation.completion, kind, write.replyInstead ?? bytes)
+    }
+
+    private func commitValue(_ operation: Operation, _ image: PostImage, _ kind: ReplyKind, _ bytes: [UInt8]) {
+        operation.content = .value
+        commitImage(
+            operation, content: .value, clientFlags: image.clientFlags, expiry: image.expiry, value: image.value, kind, bytes)
+    }
+
+    private func commitTombstone(_ operation: Operation, _ kind: ReplyKind, _ bytes: [UInt8]) {
+        operation.content = .tombstone
+        let keyWork = workFor(operation.key)
+        // Whatever either server kept of it goes, and goes before anything younger.
+        for server in route(operation.key).both where servers[server].acceptsWrites {
+            if keyWork.sentTop(to: server) > operation.version { continue }
+            ask(servers[server], .tidy, .meta) { queue in
+                operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
+            }
+        }
+        commitImage(operation, content: .tombstone, clientFlags: 0, expiry: 0, value: [], kind, bytes)
+    }
+
+    /// Commits an outcome that the intent did not hold, and brings it to the key's other server.
+    private func commitImage(
+        _ operation: Operation, content: Content, clientFlags: UInt32, expiry: UInt64, value: [UInt8], _ kind: ReplyKind,
+        _ bytes: [UInt8]
+    ) {
+        operation.decided = true
+        settleOwed(operation)
+        operation.position = nextPosition(operation.key)
+        let record = LogRecord(
+            kind: .commitValue, content: content, flags: recordFlags(operation.key), position: operation.position,
+            version: operation.version, clientFlags: clientFlags, expiryMicroseconds: expiry, reference: operation.intent.raw,
+            key: operation.key, payload: value)
+        let offset = log.append(record)
+        lastWriteAt = offset
+        if content == .touch {
+            operation.touchExpiry = expiry
+            raiseTouch(operation.key, operation.version, expiry)
+        } else {
+            index.raise(
+                operation.key, version: operation.version, content: content, holder: laneID, offset: offset,
+                recordBytes: UInt32(LogRecord.encodedBytes(keyBytes: operation.key.count, payloadBytes: value.count)))
+        }
+        committedRecord(operation, clientFlags: clientFlags, expiry: expiry, value: value)
+        if let effect = operation.write?.effect, !effect.isCertain {
+            sendOutcome(operation, clientFlags: clientFlags, expiry: expiry, value: value)
+        }
+        complete(operation.completion, kind, operation.write?.replyInstead ?? bytes)
+    }
+
+    /// The outcome of a conditional or derived write, for the server that did not decide it.
+    private func sendOutcome(_ operation: Operation, clientFlags: UInt32, expiry: UInt64, value: [UInt8]) {
+        let keyWork = workFor(operation.key)
+        for server in route(operation.key).both where server != operation.authority {
+            guard servers[server].acceptsWrites else {
+                servers[server].miss(operation.key, .top)
+                continue
+            }
+            // Something younger is already on its way there.
+            if keyWork.sentTop(to: server) > operation.version { continue }
+            keyWork.noteSent(operation.version, to: server)
+            operation.outstanding += 1
+            ask(servers[server], .landing(operation), .meta) { queue in
+                writeItem(
+                    operation.key, content: operation.content, clientFlags: clientFlags, expiry: expiry, value: value, into: queue
+                )
+            }
+        }
+    }
+
+    func raiseTouch(_ key: [UInt8], _ version: Version, _ expiry: UInt64) {
+        index.raiseTouch(key, version: version, expiry: expiry)
+        if isPlanted(.touchSharesVersion) {
+            index.raise(key, version: version, content: .value, holder: laneID, offset: .zero, recordBytes: 0)
+        }
+    }
+
+    // MARK: Committed
+
+    /// The next position of the lane; zero for a key that stays at home.
+    private func nextPosition(_ key: [UInt8]) -> Position {
+        guard crossing.policy(for: key) != .none else { return .zero }
+        committed = committed.next
+        shipGate.append((committed, nil))
+        return committed
+    }
+
+    func recordFlags(_ key: [UInt8]) -> RecordFlags {
+        switch crossing.policy(for: key) {
+        case .value: []
+        case .invalidate: .invalidate
+        case .none: .local
+        }
+    }
+
+    private func committedRecord(_ operation: Operation, clientFlags: UInt32, expiry: UInt64, value: [UInt8]) {
+        counters.recordsCommitted += 1
+        observe(
+            .committed(
+                key: operation.key, version: operation.version, content: operation.content, value: value, flags: clientFlags,
+                expiry: expiry, position: operation.position))
+        guard operation.position > .zero else { return }
+        let invalidates = crossing.policy(for: operation.key) == .invalidate && operation.content != .touch
+        let record = ReplicatedRecord(
+            content: invalidates ? .tombstone : operation.content, version: operation.version, position: operation.position,
+            clientFlags: clientFlags, expiry: expiry, key: operation.key, value: invalidates ? [] : value)
+        committedBytes += UInt64(record.windowBytes)
+        if !senders.isEmpty { tail.append(record, committedAt: monotonic) }
+    }
+
+    // MARK: Landed
+
+    /// A server has answered what it was sent for this operation, or never will.
+    func answered(_ operation: Operation) {
+        operation.outstanding -= 1
+        precondition(operation.outstanding >= 0, "operation \(operation.version) answered too often")
+        landedIfDone(operation)
+    }
+
+    func landedIfDone(_ operation: Operation) {
+        guard operation.outstanding == 0, operation.decided else { return }
+        landed(operation)
+    }
+
+    /// No server will be heard of this operation any more.
+    func landed(_ operation: Operation) {
+        operations[ObjectIdentifier(operation)] = nil
+        let keyWork = workFor(operation.key)
+        keyWork.inFlight.removeAll { $0 === operation }
+        if !operation.aborted {
+            mirrorSequence += 1
+            if !isPlanted(.mirrorBeforeLanding) || operation.kind == .copy { broadcastMirror(operation) }
+        }
+        if operation.position > .zero, let front = shipGate.first, operation.kind == .write {
+            let place = Int(operation.position.raw) - Int(front.position.raw)
+            if place >= 0 && place < shipGate.count { shipGate[place].sequence = mirrorSequence }
+        }
+        for requester in operation.requesters { awaitMirror(requester) }
+        drain(operation.key, keyWork)
+    }
+
+    /// Fulfils a requester once everything that has landed so far has been mirrored.
+    func awaitMirror(_ requester: Requester) { mirrorWaiters.append((mirrorSequence, requester)) }
+
+    // MARK: Replies
+
+    /// Hands a write's reply to whoever waits for it, once it is as durable as the site wants it.
+    func complete(_ completion: Completion, _ kind: ReplyKind, _ bytes: [UInt8]) {
+        if case .nobody = completion { return }
+        if configuration.site.durability == .disk && log.synced < log.tail && kind != .serverError {
+            heldReplies.append((log.tail, completion, kind, bytes))
+            return
+        }
+        deliver(completion, kind, bytes)
+    }
+
+    func deliver(_ completion: Completion, _ kind: ReplyKind, _ bytes: [UInt8]) {
+        switch completion {
+        case .nobody: break
+        case .client(let id, let reply): bytes.withUnsafeBytes { deliver(id, reply, kind, $0) }
+        case .forwarded(let lane, let request):
+            siblings[lane]?.link.map { send(.forwardReply(request: request, kind: kind.wireCode, reply: bytes), on: $0) }
+        }
+    }
+
+    func unreachableReply(_ place: Place) -> [UInt8] {
+        Array("SERVER_ERROR \(servers[place.primary].title) is unreachable: \(servers[place.primary].message)\r\n".utf8)
+    }
+
+    func logFullReply() -> [UInt8] {
+        let why = logFailure.isEmpty ? "its next segment is not ready yet" : logFailure
+        return Array("SERVER_ERROR write log of lane \(laneID) takes no more writes: \(why)\r\n".utf8)
+    }
+}

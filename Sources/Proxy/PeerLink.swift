@@ -1,0 +1,106 @@
+import Kernel
+import Replication
+
+/// A connection to another lane, of the own group or of another site.
+///
+///     dialled: connecting ─connected─▶ greeted (hello sent) ─hello─▶ open
+///     accepted:                         waiting for hello   ─hello─▶ open (hello sent back)
+final class PeerLink {
+    let connection: ConnectionID
+    /// Whose certificate it is, or is to be.
+    let identity: PeerIdentity
+    let dialled: Bool
+    var purpose: LinkPurpose?
+    /// The other end, once it is known.
+    var lane: LaneID?
+    var isOpen = false
+    /// When anything was last heard, in monotonic microseconds.
+    var heardAt: UInt64
+    /// The other end is to be told this connection's end once what is queued has gone.
+    var refused = false
+
+    init(connection: ConnectionID, identity: PeerIdentity, dialled: Bool, at now: UInt64) {
+        self.connection = connection
+        self.identity = identity
+        self.dialled = dialled
+        heardAt = now
+    }
+}
+
+/// Another lane of the group.
+///
+/// Alive exactly while its link is open; a silent link is closed.
+final class Sibling {
+    let id: LaneID
+    var link: PeerLink?
+    /// The link being dialled or greeted, not yet open.
+    var pending: PeerLink?
+    var state = LaneState.joining
+    /// Its landings up to this sequence have been taken in by it … of ours; nil: it has not yet taken in the index dump.
+    var mirrored: UInt64?
+    /// Sequence of the index dump that was sent on this link.
+    var dumpedAt: UInt64 = 0
+    /// Highest sequence of its landings that was taken in here.
+    var mirrorSeen: UInt64 = 0
+    /// Its index dump has been taken in.
+    var dumped = false
+    /// Last promise: no landing at or below will be mirrored any more. Kept while it is dead.
+    var floor: UInt64 = 0
+    /// Last promise: no assertion of anything at or below will be asked for any more. Kept while it is dead.
+    var groupFloor: UInt64 = 0
+    var heardAt: UInt64?
+    var retryAt: UInt64 = 0
+    var attempts = 0
+    /// Dialling failed since the last link: it is not merely slow.
+    var unreachable = false
+
+    init(id: LaneID) { self.id = id }
+
+    var isAlive: Bool { link != nil }
+    var isServing: Bool { isAlive && state == .serving }
+}
+
+/// A client's write that was passed on to its owner.
+struct Forward {
+    var write: Write
+    var completion: Completion
+    var hops: UInt8
+    var target: LaneID
+}
+
+/// What an owner was asked to do for a key: to write its top again, or to apply a record of another site.
+struct Assertion {
+    enum Task {
+        /// Write the top again; `doubt`: write what the site holds under a new version.
+        case top(doubt: Bool)
+        /// Apply a record.
+        case apply(ReplicatedRecord)
+    }
+
+    /// Who is told when it is done.
+    enum Beneficiary {
+        /// A server of this site missed the key.
+        case repair(Int)
+        /// A receiver of this lane, or another lane.
+        case requester(Requester)
+    }
+
+    var key: [UInt8]
+    var task: Task
+    var hops: UInt8
+    var beneficiaries: [Beneficiary]
+    /// Whom it was sent to; nil: nobody yet.
+    var target: LaneID?
+    /// It is wanted once more: something below the top landed after it was asked for.
+    var again = false
+    /// What it holds back in the floors.
+    var floor: UInt64
+}
+
+/// A value that is wanted from its holder.
+struct Fetch {
+    var key: [UInt8]
+    var version: Version
+    var holder: LaneID
+    var requester: Requester
+}

@@ -1,0 +1,303 @@
+// The connections to memcached: asking, pairing replies with what was asked, breaking, coming back.
+
+import Configuration
+import Kernel
+import Memcache
+import WriteLog
+
+extension LaneNode {
+    // MARK: Asking
+
+    /// Queues a command on a server's connection; its reply comes back to `purpose`.
+    func ask(
+        _ server: BackendServer, _ purpose: Expected.Purpose, _ shape: ReplyShape, keeping: Bool = false,
+        _ command: (ByteQueue) -> Void
+    ) {
+        guard let connection = server.connection else { preconditionFailure("\(server.title) is asked without a connection") }
+        let outgoing = connections.outgoing(connection)
+        let before = outgoing.count
+        command(outgoing)
+        var sentBytes = 0
+        if keeping {
+            sentBytes = outgoing.count - before
+            server.sent.append(UnsafeRawBufferPointer(rebasing: outgoing.readable[before...]))
+        }
+        server.expected.append(Expected(purpose: purpose, shape: shape, sentBytes: sentBytes, at: monotonic))
+        markDirty(connection)
+    }
+
+    // MARK: Connecting
+
+    func connect(_ server: BackendServer) {
+        let id = connections.open()
+        server.connection = id
+        server.phase = .connecting
+        server.connectingSince = monotonic
+        serverOf[id] = server.index
+        effects.actions.append(.connect(id, .backend(server.definition.address)))
+    }
+
+    /// The connection stands: which incarnation is it?
+    func greet(_ server: BackendServer) {
+        server.phase = .greeting
+        ask(server, .greeting, .stats) { Command.stats(into: $0) }
+    }
+
+    private func greeted(_ server: BackendServer, _ reply: Reply, _ bytes: UnsafeRawBufferPointer) {
+        var stats = StatCursor(reply, in: bytes)
+        var pid: UInt64?
+        var time: UInt64?
+        var uptime: UInt64?
+        while let (name, value) = stats.next() {
+            switch name.of(bytes).count {
+            case 3 where name.of(bytes).elementsEqual("pid".utf8): pid = decimal(value.of(bytes))
+            case 4 where name.of(bytes).elementsEqual("time".utf8): time = decimal(value.of(bytes))
+            case 6 where name.of(bytes).elementsEqual("uptime".utf8): uptime = decimal(value.of(bytes))
+            default: break
+            }
+        }
+        guard let pid, let time, let uptime else {
+            return drop(server, "it does not tell pid, time and uptime in its stats")
+        }
+        let startedAt = time - min(time, uptime)
+        meet(server, incarnation: Array("\(pid).\(startedAt)".utf8), startedAt: startedAt)
+    }
+
+    private func decimal(_ bytes: UnsafeRawBufferPointer) -> UInt64? {
+        UInt64(String(decoding: bytes, as: UTF8.self))
+    }
+
+    private func meet(_ server: BackendServer, incarnation: [UInt8], startedAt: UInt64) {
+        let known = server.incarnation
+        server.attempts = 0
+        server.message = ""
+        server.startedAt = startedAt
+        server.incarnation = incarnation
+        if let known, known != incarnation {
+            // Its memory is empty; what it missed, it missed with everything else.
+            server.missedTooMany = false
+            server.missed = server.missed.filter { $0.value == .top }
+            server.recovering = !server.isBackup && backupRing != nil
+            say(.notice, "memcached restarted server=\(server.definition.name) recovering=\(server.recovering)")
+        } else if server.missedTooMany {
+            server.missedTooMany = false
+            server.recovering = !server.isBackup && backupRing != nil
+            server.startedAt = now.wallMicroseconds / 1_000_000
+            say(.warning, "memcached missed too many writes while it was cut off and is flushed server=\(server.definition.name)")
+            ask(server, .amnesia, .line) { Command.flushAll(into: $0) }
+        }
+        server.phase = .repairing
+        if isPlanted(.cutOffServerTrusted) { server.missed.removeAll() }
+        settle(server)
+        if !server.isUp { logServer(server) }
+        say(.notice, "memcached connected server=\(server.definition.name) missed_keys=\(server.missed.count)")
+        drainAll()
+    }
+
+    /// Up, as soon as nothing is missed any more.
+    func settle(_ server: BackendServer) {
+        if server.phase == .repairing && server.missed.isEmpty && server.repairing.isEmpty {
+            server.phase = .up
+            logServer(server)
+        }
+        tellCutOff(server)
+    }
+
+    // MARK: Breaking
+
+    /// Closes a connection that is of no use any more.
+    func drop(_ server: BackendServer, _ reason: String) {
+        guard let id = server.connection else { return }
+        serverOf[id] = nil
+        effects.actions.append(.close(id, flush: false))
+        serverBroke(server, reason)
+    }
+
+    /// The connection is gone: everything under way on it is asked elsewhere, or is missed, or is in doubt.
+    func serverBroke(_ server: BackendServer, _ reason: String) {
+        let wasUp = server.acceptsWrites
+        server.connection = nil
+        server.phase = .idle
+        server.message = reason
+        server.attempts += 1
+        server.retryAt = monotonic + backOff(server.attempts)
+        for key in server.repairing.sorted(by: { $0.lexicographicallyPrecedes($1) }) { server.missedOrder.append(key) }
+        server.repairing.removeAll()
+        if wasUp {
+            say(.warning, "memcached lost server=\(server.definition.name) address=\(server.definition.address) reason=\(reason)")
+        }
+        let lost = server.expected
+        server.expected.removeAll()
+        let sent = [UInt8](server.sent.readable)
+        server.sent.removeAll()
+        var at = 0
+        for expected in lost {
+            let command = sent[at..<at + expected.sentBytes]
+            at += expected.sentBytes
+            lose(server, expected, command)
+        }
+        if wasUp { logServer(server) }
+        tellCutOff(server)
+    }
+
+    private func backOff(_ attempts: Int) -> UInt64 {
+        let times = configuration.site.times
+        let longest = UInt64(times.retryMaxMilliseconds) * 1_000
+        let doubled = UInt64(times.retryMinMilliseconds) * 1_000 << UInt64(min(attempts - 1, 10))
+        let wait = min(longest, doubled)
+        return wait / 2 + random.next() % (wait / 2 + 1)
+    }
+
+    private func lose(_ server: BackendServer, _ expected: Expected, _ command: ArraySlice<UInt8>) {
+        switch expected.purpose {
+        case .read(let client, let reply, _): rereadElsewhere(server, client, reply, expected.shape, command)
+        case .write(let operation): writeLost(server, operation)
+        case .readBack(let operation):
+            if operation.heldReply != nil {
+                operation.heldReply = nil
+                inDoubt(server, operation)
+            }
+            answered(operation)
+        case .landing(let operation):
+            server.miss(operation.key, .top)
+            answered(operation)
+        case .operationRead(let operation): operationReadLost(operation)
+        case .tidy, .greeting, .amnesia: break
+        case .flush(let flush):
+            flushed(flush, .serverError, Array("SERVER_ERROR \(server.title) is unreachable: \(server.message)\r\n".utf8))
+        case .stats(let stats): statsAnswered(stats)
+        }
+    }
+
+    /// A write was sent and its reply will not come.
+    private func writeLost(_ server: BackendServer, _ operation: Operation) {
+        guard let write = operation.write else { preconditionFailure("write \(operation.version) has no command") }
+        if write.effect.isCertain {
+            server.miss(operation.key, .top)
+            if let held = operation.heldReply {
+                // The other server has done it already.
+                operation.heldReply = nil
+                authorityAnswered(operation, held.kind, held.bytes)
+            } else if operation.outstanding > 1 {
+                // The other server was sent the same: its reply decides now.
+                operation.authority = route(operation.key).both.first { $0 != server.index } ?? -1
+                promoteToAuthority(operation)
+            } else {
+                // It may or may not have happened: it is made to have happened, here and everywhere.
+                commit(operation, .serverError, unknownReply(server))
+            }
+        } else if isPlanted(.derivedRetried), let other = route(operation.key).both.first(where: { servers[$0].acceptsWrites }) {
+            ask(servers[other], .write(operation), write.shape) { $0.append(write.command) }
+            return
+        } else {
+            inDoubt(server, operation)
+        }
+        answered(operation)
+    }
+
+    /// The queue of the other server pairs the next reply of this operation with the decision.
+    private func promoteToAuthority(_ operation: Operation) {
+        let other = servers[operation.authority]
+        for place in other.expected.indices {
+            if case .landing(let candidate) = other.expected[place].purpose, candidate === operation {
+                other.expected[place].purpose = .write(operation)
+                return
+            }
+        }
+        preconditionFailure("operation \(operation.version) is not under way at \(other.title)")
+    }
+
+    /// Nobody knows what the server made of a conditional or derived write. It is never sent again: what the site holds is
+    /// read when the server is back, and written again under a new version.
+    private func inDoubt(_ server: BackendServer, _ operation: Operation) {
+        server.miss(operation.key, .doubt)
+        operation.decided = true
+        operation.aborted = true
+        settleOwed(operation)
+        log.append(LogRecord(kind: .abort, reference: operation.intent.raw))
+        complete(operation.completion, .serverError, unknownReply(server))
+    }
+
+    private func unknownReply(_ server: BackendServer) -> [UInt8] {
+        Array("SERVER_ERROR \(server.title) did not answer: \(server.message); the outcome is unknown\r\n".utf8)
+    }
+
+    // MARK: Replies
+
+    func takeReplies(_ server: BackendServer) {
+        guard let connection = server.connection else { return }
+        let incoming = connections.incoming(connection)
+        while !incoming.isEmpty, server.connection == connection {
+            guard let expected = server.expected.first else { return drop(server, "it answered although nothing was asked") }
+            let bytes = incoming.readable
+            switch ReplyScanner.scan(bytes, expecting: expected.shape) {
+            case .incomplete: return
+            case .malformed(let reason): return drop(server, "its reply makes no sense: \(reason)")
+            case .reply(let reply):
+                server.expected.removeFirst()
+                takeReply(server, expected, reply, UnsafeRawBufferPointer(rebasing: bytes[0..<reply.bytes]))
+                if server.connection == connection { incoming.consume(reply.bytes) }
+            }
+        }
+    }
+
+    private func takeReply(_ server: BackendServer, _ expected: Expected, _ reply: Reply, _ bytes: UnsafeRawBufferPointer) {
+        switch expected.purpose {
+        case .read(let client, let number, let fallback):
+            let missed = reply.kind == .end || reply.kind == .en
+            if missed && fallback {
+                askBackup(server, client, number, expected)
+            } else {
+                if server.isBackup && !missed && expected.shape != .stats { noteBackupRead(server, expected) }
+                deliver(client, number, reply.kind, bytes)
+            }
+            server.sent.consume(expected.sentBytes)
+        case .write(let operation):
+            noteLanded(server, operation, reply)
+            authorityAnswered(operation, reply.kind, Array(bytes))
+            answered(operation)
+        case .readBack(let operation):
+            if operation.heldReply != nil { readBackAnswered(operation, postImage(reply, in: bytes)) }
+            answered(operation)
+        case .landing(let operation):
+            if reply.kind.isError { landingRefused(server, operation) } else { noteLanded(server, operation, reply) }
+            if operation.kind == .write && !operation.decided { operation.heldReply = (reply.kind, Array(bytes)) }
+            answered(operation)
+        case .operationRead(let operation): operationReadAnswered(operation, server, postImage(reply, in: bytes))
+        case .tidy, .amnesia: break
+        case .greeting: greeted(server, reply, bytes)
+        case .flush(let flush): flushed(flush, reply.kind, Array(bytes))
+        case .stats(let stats):
+            addStats(stats, reply, bytes)
+            statsAnswered(stats)
+        }
+    }
+
+    private func noteLanded(_ server: BackendServer, _ operation: Operation, _ reply: Reply) {
+        observe(.landed(key: operation.key, version: operation.version, content: operation.content, server: server.index))
+        let isWhole = operation.content == .tombstone || (operation.content == .value && !operation.effect.readsBack)
+        if isWhole, !reply.kind.isError, server.missed[operation.key] == .top, !server.repairing.contains(operation.key) {
+            server.missed[operation.key] = nil
+            settle(server)
+        }
+    }
+
+    /// A server cannot store what another site's could: the key is deleted there, counted and named, and nothing waits for it.
+    private func landingRefused(_ server: BackendServer, _ operation: Operation) {
+        counters.recordsRefused += 1
+        server.message =
+            "refused a record (key of \(operation.key.count) bytes): its item limit may be smaller than another site's"
+        say(.warning, "memcached refused a record server=\(server.definition.name) version=\(operation.version)")
+        ask(server, .tidy, .meta) { queue in operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) } }
+    }
+
+    /// What a restart must know of a server.
+    func logServer(_ server: BackendServer) {
+        guard let incarnation = server.incarnation, log.hasRoom(forBytes: 512, owed: owedBytes) else { return }
+        let cutOff = !server.isUp || !server.missed.isEmpty
+        log.append(
+            LogRecord(
+                kind: .backendState, clientFlags: (server.recovering ? 1 : 0) | (cutOff ? 2 : 0),
+                key: Array(server.definition.name.utf8), payload: incarnation))
+    }
+}

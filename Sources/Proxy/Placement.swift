@@ -1,0 +1,52 @@
+// Where a key lives at this site, and which of its servers decides.
+
+import Kernel
+
+/// The servers of one key (indices over primaries, then backups).
+struct Place {
+    var primary: Int
+    var backup: Int?
+
+    /// The primary, then the backup if there is one.
+    var both: [Int] { backup.map { [primary, $0] } ?? [primary] }
+}
+
+extension LaneNode {
+    func route(_ key: UnsafeRawBufferPointer) -> Place {
+        Place(
+            primary: primaryRing.server(for: key),
+            backup: backupRing.map { $0.server(for: key) + configuration.site.primaries.count })
+    }
+
+    func route(_ key: [UInt8]) -> Place { key.withUnsafeBytes { route($0) } }
+
+    /// True while the backup remembers more than the primary: the primary came back empty, the backup did not since.
+    func backupKnowsMore(_ place: Place) -> Bool {
+        guard let backup = place.backup else { return false }
+        let primary = servers[place.primary]
+        return primary.recovering && servers[backup].isUp && servers[backup].startedAt <= primary.startedAt
+    }
+
+    /// The server that decides writes of a key: the one that knows most of it. Nil when none can be reached.
+    func authority(at place: Place) -> Int? {
+        let primary = servers[place.primary]
+        guard let backup = place.backup.map({ servers[$0] }) else { return primary.isUp ? primary.index : nil }
+        if primary.isWhole && !backupKnowsMore(place) { return primary.index }
+        if backup.isWhole { return backup.index }
+        if primary.isUp { return primary.index }
+        return backup.isUp ? backup.index : nil
+    }
+
+    /// The server that a read asks first, and whether a miss there is asked of the backup.
+    func readPlan(at place: Place, wantsToken: Bool) -> (server: Int, fallback: Bool)? {
+        let primary = servers[place.primary]
+        guard let backup = place.backup.map({ servers[$0] }) else { return primary.isUp ? (primary.index, false) : nil }
+        if primary.isWhole {
+            guard backupKnowsMore(place) && backup.isWhole else { return (primary.index, false) }
+            // A token must come from the server that will compare it.
+            return wantsToken ? (backup.index, false) : (primary.index, true)
+        }
+        if backup.isWhole { return (backup.index, false) }
+        return nil
+    }
+}

@@ -1,0 +1,194 @@
+// Reads: straight to the key's primary over this lane's own connection, with the backup as fallback (`federation.md`
+// section 3). A retrieval of many keys is one read for each, joined again in the client's order.
+
+import Configuration
+import Kernel
+import Memcache
+
+extension LaneNode {
+    func retrieve(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard mayRetrieve(request, session, bytes, asWrites: false) else { return false }
+        counters.commandsGet += UInt64(request.keyCount)
+        var keys = KeyCursor(request, in: bytes)
+        let withCAS = request.verb == .gets
+        while let span = keys.next() {
+            let key = span.of(bytes)
+            read(key, session, shape: .retrieval, part: .oneOfMany, quiet: nil, wantsToken: withCAS) {
+                Command.get(key: key, withCAS: withCAS, into: $0)
+            }
+        }
+        answer(session, "END\r\n")
+        return true
+    }
+
+    /// `gat`: each key is a write at its owner.
+    func retrieveAndTouch(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard mayRetrieve(request, session, bytes, asWrites: true) else { return false }
+        counters.commandsGet += UInt64(request.keyCount)
+        var keys = KeyCursor(request, in: bytes)
+        while let span = keys.next() {
+            let queue = ByteQueue()
+            Command.getAndTouch(key: span.of(bytes), exptime: request.exptime, withCAS: request.verb == .gats, into: queue)
+            let write = Write(
+                effect: .touch, shape: .retrieval, key: Array(span.of(bytes)), command: [UInt8](queue.readable),
+                expiry: absoluteExpiry(request.exptime))
+            let reply = session.expectReply(part: .oneOfMany, path: -1, isWrite: true)
+            submit(write, .client(session.connection, reply))
+        }
+        answer(session, "END\r\n")
+        return true
+    }
+
+    private func mayRetrieve(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer, asWrites: Bool)
+        -> Bool
+    {
+        if isPlanted(.pipelineSwapped) { return true }
+        if asWrites { return session.mayWrite(on: -1) }
+        guard session.writes > 0 else { return true }
+        var keys = KeyCursor(request, in: bytes)
+        while let span = keys.next() {
+            guard session.mayRead(from: readPath(span.of(bytes), wantsToken: request.verb == .gets)) else { return false }
+        }
+        return true
+    }
+
+    private func readPath(_ key: UnsafeRawBufferPointer, wantsToken: Bool) -> Int {
+        guard let plan = readPlan(at: route(key), wantsToken: wantsToken), !plan.fallback else { return -1 }
+        return plan.server
+    }
+
+    func metaRead(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        request.withKey(in: bytes) { key in
+            let wantsToken = request.meta.has("c")
+            if !isPlanted(.pipelineSwapped), !session.mayRead(from: readPath(key, wantsToken: wantsToken)) { return false }
+            counters.commandsGet += 1
+            let miss = ByteQueue()
+            request.encodeMetaReply("EN", from: bytes, into: miss)
+            read(
+                key, session, shape: .meta, part: .whole, quiet: request, wantsToken: wantsToken, miss: [UInt8](miss.readable),
+                missKind: .en
+            ) { request.encode(from: bytes, into: $0) }
+            return true
+        }
+    }
+
+    /// Asks the server that knows a key; without one, it is a miss or an error, as the site wants it.
+    private func read(
+        _ key: UnsafeRawBufferPointer, _ session: ClientSession, shape: ReplyShape, part: ReplySlot.Part, quiet: Request?,
+        wantsToken: Bool, miss: [UInt8] = Array("END\r\n".utf8), missKind: ReplyKind = .end, command: (ByteQueue) -> Void
+    ) {
+        let place = route(key)
+        let plan = readPlan(at: place, wantsToken: wantsToken)
+        let reply = session.expectReply(
+            quiet: quiet, part: part, path: plan.map { $0.fallback ? -1 : $0.server } ?? -1, isWrite: false)
+        guard let plan else {
+            if configuration.site.unreachable == .error {
+                unreachableReply(place).withUnsafeBytes { deliver(session.connection, reply, .serverError, $0) }
+            } else {
+                miss.withUnsafeBytes { deliver(session.connection, reply, missKind, $0) }
+            }
+            return
+        }
+        let server = servers[plan.server]
+        server.reads += 1
+        ask(server, .read(session.connection, reply, fallback: plan.fallback), shape, keeping: true, command)
+    }
+
+    // MARK: Fallback
+
+    /// A recovering primary missed: the backup is asked the same. The command is the first that the primary keeps.
+    func askBackup(_ primary: BackendServer, _ client: ConnectionID, _ number: UInt64, _ expected: Expected) {
+        let command = UnsafeRawBufferPointer(rebasing: primary.sent.readable[0..<expected.sentBytes])
+        guard let key = keyOfRead(command), let backup = route(key).backup, servers[backup].isWhole else {
+            return deliverMiss(client, number, expected.shape, command)
+        }
+        counters.backupReads += 1
+        ask(servers[backup], .read(client, number, fallback: false), expected.shape, keeping: true) { $0.append(command) }
+    }
+
+    /// The connection broke under a read: the key's other server is asked, if there is one; it never hangs.
+    func rereadElsewhere(
+        _ server: BackendServer, _ client: ConnectionID, _ number: UInt64, _ shape: ReplyShape, _ command: ArraySlice<UInt8>
+    ) {
+        command.withUnsafeBytes { bytes in
+            if let key = keyOfRead(bytes) {
+                let place = route(key)
+                for other in place.both where other != server.index && servers[other].isWhole {
+                    counters.backupReads += 1
+                    return ask(servers[other], .read(client, number, fallback: false), shape, keeping: true) { $0.append(bytes) }
+                }
+                if configuration.site.unreachable == .error {
+                    return unreachableReply(place).withUnsafeBytes { deliver(client, number, .serverError, $0) }
+                }
+            }
+            deliverMiss(client, number, shape, bytes)
+        }
+    }
+
+    /// The backup had what a recovering primary lacks: the owner may copy it.
+    func noteBackupRead(_ server: BackendServer, _ expected: Expected) {
+        let command = UnsafeRawBufferPointer(rebasing: server.sent.readable[0..<expected.sentBytes])
+        guard let key = keyOfRead(command).map({ Array($0) }) else { return }
+        let place = route(key)
+        guard backupKnowsMore(place) else { return }
+        refill(key, hops: 0)
+    }
+
+    private func deliverMiss(_ client: ConnectionID, _ number: UInt64, _ shape: ReplyShape, _ command: UnsafeRawBufferPointer) {
+        guard shape == .meta else { return Array("END\r\n".utf8).withUnsafeBytes { deliver(client, number, .end, $0) } }
+        var parser = RequestParser(itemBytesMax: 0)
+        let queue = ByteQueue()
+        if case .request(let request) = parser.next(in: command) { request.encodeMetaReply("EN", from: command, into: queue) }
+        deliver(client, number, .en, queue.readable)
+    }
+
+    /// The key in a read's own command, as it was sent to a server; decoded if it was in base64.
+    private func keyOfRead(_ command: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+        var parser = RequestParser(itemBytesMax: 0)
+        guard case .request(let request) = parser.next(in: command) else { return nil }
+        guard request.base64Key else { return request.key.of(command) }
+        request.withKey(in: command) { key in
+            keyScratch.removeAll()
+            keyScratch.append(key)
+        }
+        return keyScratch.readable
+    }
+
+    // MARK: Flush and stats
+
+    func flushAll(_ request: Request, _ session: ClientSession) -> Bool {
+        guard session.slots.isEmpty else { return false }
+        counters.commandsOther += 1
+        guard configuration.site.flush == .local else {
+            if !request.noreply { answer(session, "SERVER_ERROR flush_all is denied by this site's configuration\r\n") }
+            return true
+        }
+        let reply = session.expectReply(quiet: request, path: -1, isWrite: true)
+        let flush = FlushWork(client: session.connection, reply: reply)
+        let reachable = servers.filter(\.acceptsWrites)
+        flush.outstanding = reachable.count + 1
+        for server in reachable {
+            ask(server, .flush(flush), .line) { queue in
+                queue.append("flush_all")
+                if request.exptime != 0 {
+                    queue.append(32)
+                    queue.append(decimal: request.exptime)
+                }
+                queue.append("\r\n")
+            }
+        }
+        if let down = servers.first(where: { !$0.acceptsWrites }) {
+            flush.failure = Array("SERVER_ERROR \(down.title) is unreachable and was not flushed: \(down.message)\r\n".utf8)
+        }
+        flushed(flush, .ok, [])
+        return true
+    }
+
+    func flushed(_ flush: FlushWork, _ kind: ReplyKind, _ bytes: [UInt8]) {
+        if kind.isError { flush.failure = bytes }
+        flush.outstanding -= 1
+        guard flush.outstanding == 0 else { return }
+        let reply = flush.failure ?? Array("OK\r\n".utf8)
+        reply.withUnsafeBytes { deliver(flush.client, flush.reply, flush.failure == nil ? .ok : .serverError, $0) }
+    }
+}

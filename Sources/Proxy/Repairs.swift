@@ -1,0 +1,142 @@
+// What one of a key's servers lacks is taken from the other: copies into a recovering primary, doubts, and the repair of a
+// server that was cut off (`federation.md` sections 3, 7 and 8).
+
+import Kernel
+import Memcache
+import WriteLog
+
+extension LaneNode {
+    // MARK: Copies
+
+    /// Adds to a recovering primary what it missed and its backup has. A concurrent write of the key always wins: one that
+    /// was sent before is read with the copy, one sent later cancels it.
+    func startCopy(_ key: [UInt8]) {
+        let place = route(key)
+        guard let backup = place.backup, backupKnowsMore(place), servers[backup].isWhole, servers[place.primary].acceptsWrites,
+            copiesUnderWay < Limits.copiesMax, work[key] == nil, index[key]?.content != .tombstone
+        else { return }
+        let keyWork = workFor(key)
+        let entry = index[key]
+        let operation = Operation(
+            kind: .copy, key: key, version: entry?.version ?? Version(stamp: stableFloor, origin: laneID), effect: .store,
+            content: .value, completion: .nobody)
+        operation.touch = entry?.touch ?? .zero
+        operation.touchExpiry = entry?.touchExpiry ?? 0
+        operation.authority = place.primary
+        operation.outstanding = 1
+        copiesUnderWay += 1
+        begin(operation, keyWork)
+        ask(servers[backup], .operationRead(operation), .meta) { queue in
+            key.withUnsafeBytes { Command.readBack(key: $0, into: queue) }
+        }
+    }
+
+    // MARK: Doubts
+
+    /// Has what the site holds of a key read and written again under a new version.
+    func admitDoubt(_ key: [UInt8], _ requester: Requester?) {
+        let keyWork = workFor(key)
+        keyWork.waiters.append(.doubt(requester))
+        drain(key, keyWork)
+    }
+
+    func startDoubt(_ key: [UInt8], _ requester: Requester?, _ keyWork: KeyWork) {
+        let place = route(key)
+        // With nobody else to ask, the server in doubt itself says what it holds.
+        guard let server = authority(at: place) ?? place.both.first(where: { servers[$0].acceptsWrites }) else {
+            keyWork.waiters.insert(.doubt(requester), at: 0)
+            return
+        }
+        counters.inDoubt += 1
+        observe(.inDoubt(key: key))
+        let operation = Operation(
+            kind: .doubt, key: key, version: stampVersion(), effect: .derive, content: .value, completion: .nobody)
+        operation.requesters = requester.map { [$0] } ?? []
+        operation.outstanding = 1
+        operation.authority = server
+        begin(operation, keyWork)
+        ask(servers[server], .operationRead(operation), .meta) { queue in
+            key.withUnsafeBytes { Command.readBack(key: $0, into: queue) }
+        }
+    }
+
+    // MARK: Their replies
+
+    func operationReadAnswered(_ operation: Operation, _ server: BackendServer, _ image: PostImage?) {
+        operation.decided = true
+        if operation.kind == .copy { return copyRead(operation, image) }
+        endRead(operation)
+        writeAgain(operation, image)
+    }
+
+    func operationReadLost(_ operation: Operation) {
+        operation.decided = true
+        endRead(operation)
+        let keyWork = workFor(operation.key)
+        if operation.kind == .doubt { keyWork.waiters.insert(.doubt(operation.requesters.first), at: 0) }
+        dropIfIdle(operation.key, keyWork)
+    }
+
+    private func endRead(_ operation: Operation) {
+        operations[ObjectIdentifier(operation)] = nil
+        workFor(operation.key).inFlight.removeAll { $0 === operation }
+        if operation.kind == .copy { copiesUnderWay -= 1 }
+    }
+
+    private func copyRead(_ operation: Operation, _ image: PostImage?) {
+        let primary = servers[operation.authority]
+        guard let image, !operation.cancelled, !expired(image.expiry), primary.acceptsWrites else {
+            endRead(operation)
+            return drain(operation.key, workFor(operation.key))
+        }
+        counters.refills += 1
+        copiesUnderWay -= 1
+        ask(primary, .landing(operation), .meta) { queue in
+            writeItem(
+                operation.key, content: .value, clientFlags: image.clientFlags, expiry: image.expiry, value: image.value,
+                mode: .add,
+                into: queue)
+        }
+    }
+
+    /// The lane's own write of what it just read; nothing was admitted for the key in between.
+    private func writeAgain(_ operation: Operation, _ image: PostImage?) {
+        let queue = ByteQueue()
+        var write: Write
+        if let image, !expired(image.expiry) {
+            writeItem(
+                operation.key, content: .value, clientFlags: image.clientFlags, expiry: image.expiry, value: image.value,
+                into: queue)
+            let start = queue.count - image.value.count - 2
+            write = Write(
+                effect: .store, shape: .meta, key: operation.key, command: [UInt8](queue.readable), payloadStart: start,
+                payloadCount: image.value.count, clientFlags: image.clientFlags, expiry: image.expiry)
+        } else {
+            operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
+            write = Write(effect: .delete, shape: .meta, key: operation.key, command: [UInt8](queue.readable))
+        }
+        let keyWork = workFor(operation.key)
+        startWrite(write, .nobody, keyWork, requesters: operation.requesters)
+        drain(operation.key, keyWork)
+    }
+
+    // MARK: Servers that were cut off
+
+    /// Goes on repairing what a returned server missed, a bounded number of keys at a time.
+    func repair(_ server: BackendServer) {
+        guard server.phase == .repairing, state == .serving else { return settle(server) }
+        while server.repairing.count < Limits.repairsMax, let key = server.missedOrder.popFirst() {
+            guard let how = server.missed[key], server.repairing.insert(key).inserted else { continue }
+            counters.repairs += 1
+            requestAssertion(key, doubt: how == .doubt, repairing: server.index)
+        }
+        settle(server)
+    }
+
+    /// The owner has written the key again: the server has it, unless its connection broke meanwhile.
+    func repaired(_ key: [UInt8], _ server: BackendServer) {
+        guard server.repairing.remove(key) != nil, server.acceptsWrites else { return }
+        server.missed[key] = nil
+        settle(server)
+    }
+}

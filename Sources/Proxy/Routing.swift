@@ -1,0 +1,240 @@
+// Who owns a slot, as this lane believes; and passing writes, records and assertions on to it (`federation.md` section 7).
+// Beliefs may differ between lanes for a while; what is passed on too often is done where it is.
+
+import Kernel
+import Memcache
+import Replication
+import Ring
+
+extension LaneNode {
+    func slot(of key: [UInt8]) -> Int { key.withUnsafeBytes { Slots.slot(of: $0, count: owners.count) } }
+
+    func owner(of key: [UInt8]) -> LaneID? { owners[slot(of: key)] }
+
+    // MARK: Membership
+
+    /// A sibling came, went, or changed its state: who owns what now?
+    func membershipChanged() {
+        if state == .joining { serveIfReady() }
+        var live = siblingIDs.filter { siblings[$0]?.isServing ?? false }
+        if state == .serving { live.append(laneID) }
+        // The last one to leave serves to the end: its clients have nobody else.
+        if live.isEmpty && state == .leaving { live.append(laneID) }
+        for slot in owners.indices { owners[slot] = Rendezvous.owner(of: slot, among: live) }
+        unpark()
+        routeWaitingAssertions()
+    }
+
+    /// Takes its slots once its index is as good as its siblings', or nobody is there to ask.
+    private func serveIfReady() {
+        let patience = UInt64(configuration.site.times.siblingTimeoutMilliseconds) * 1_000
+        let waited = monotonic - startedAt >= patience
+        let ready = siblingIDs.allSatisfy { id in
+            guard let sibling = siblings[id] else { return true }
+            return sibling.isAlive
+                ? sibling.dumped && sibling.mirrored != nil : waited || (sibling.unreachable && sibling.pending == nil)
+        }
+        guard ready, openIntents.isEmpty else { return }
+        state = .serving
+        say(.notice, "lane serves lane=\(laneID) siblings=\(siblingIDs.filter { siblings[$0]?.isAlive ?? false }.count)")
+        for id in siblingIDs { siblings[id].map { beat($0) } }
+        let open = unresolved
+        unresolved.removeAll()
+        for (key, doubt) in open { requestAssertion(key, doubt: doubt) }
+    }
+
+    // MARK: Writes
+
+    /// Sends a write to the owner of its key.
+    func submit(_ write: Write, _ completion: Completion, hops: UInt8 = 0) {
+        guard let owner = owner(of: write.key) else {
+            let patience = UInt64(configuration.site.times.backendTimeoutMilliseconds) * 1_000
+            parked.append((write, completion, hops, monotonic + patience))
+            return
+        }
+        guard owner != laneID, hops < Limits.hopsMax, let link = siblings[owner]?.link else {
+            admit(write, completion)
+            return
+        }
+        counters.forwarded += 1
+        let request = takeRequest()
+        forwards[request] = Forward(write: write, completion: completion, hops: hops, target: owner)
+        send(.forward(request: request, hops: hops + 1, write: write.forwarded), on: link)
+    }
+
+    func takeRequest() -> UInt64 {
+        defer { nextRequest += 1 }
+        return nextRequest
+    }
+
+    func forwardAnswered(_ request: UInt64, _ kind: ReplyKind, _ reply: [UInt8]) {
+        guard let forward = forwards.removeValue(forKey: request) else { return }
+        deliver(forward.completion, kind, forward.write.replyInstead ?? reply)
+    }
+
+    /// Writes that waited for an owner.
+    func unpark() {
+        let waiting = parked
+        parked.removeAll()
+        for one in waiting {
+            if one.until > monotonic {
+                submit(one.write, one.completion, hops: one.hops)
+            } else {
+                deliver(
+                    one.completion, .serverError, Array("SERVER_ERROR no proxy of this site is ready to take writes\r\n".utf8))
+            }
+        }
+    }
+
+    /// A lane is gone: what it was asked is asked of its successor. A derived write may have happened: it is never asked again.
+    func redirect(from lane: LaneID) {
+        for (request, forward) in forwards.sorted(by: { $0.key < $1.key }) where forward.target == lane {
+            forwards[request] = nil
+            if forward.write.effect.isCertain || isPlanted(.derivedRetried) {
+                submit(forward.write, forward.completion, hops: 0)
+            } else {
+                let text = "SERVER_ERROR the proxy that owns the key went away before it answered; the outcome is unknown\r\n"
+                deliver(forward.completion, .serverError, Array(text.utf8))
+            }
+        }
+        for (request, fetch) in fetches.sorted(by: { $0.key < $1.key }) where fetch.holder == lane {
+            fetches[request] = nil
+            topFound(fetch.key, nil, fetch.requester)
+        }
+        for request in assertions.keys.sorted() where assertions[request]?.target == lane {
+            assertions[request]?.target = nil
+        }
+        routeWaitingAssertions()
+    }
+
+    // MARK: Assertions and records
+
+    /// Has the owner write a key's top again, or, in doubt, what the site holds.
+    func requestAssertion(_ key: [UInt8], doubt: Bool, repairing server: Int? = nil) {
+        let beneficiaries = server.map { [Assertion.Beneficiary.repair($0)] } ?? []
+        if let request = assertionOf[key], var known = assertions[request] {
+            known.again = true
+            if case .top(let doubted) = known.task { known.task = .top(doubt: doubted || doubt) }
+            known.beneficiaries += beneficiaries
+            assertions[request] = known
+            return
+        }
+        let request = takeRequest()
+        assertionOf[key] = request
+        assertions[request] = Assertion(
+            key: key, task: .top(doubt: doubt), hops: 0, beneficiaries: beneficiaries, floor: floorOf(index[key]))
+        routeAssertion(request)
+    }
+
+    private func floorOf(_ entry: KeyEntry?) -> UInt64 {
+        guard let entry else { return .max }
+        return [entry.version, entry.touch].filter { $0 > .zero }.map { $0.stamp - 1 }.min() ?? .max
+    }
+
+    /// A record of another site, or one that another lane passed on.
+    func dispatchLanding(_ record: ReplicatedRecord, _ requester: Requester, hops: UInt8) {
+        let request = takeRequest()
+        assertions[request] = Assertion(
+            key: record.key, task: .apply(record), hops: hops, beneficiaries: [.requester(requester)],
+            floor: record.version.stamp - 1)
+        routeAssertion(request)
+    }
+
+    /// Another lane's wish for an assertion.
+    func dispatchAssertion(_ tops: KeyTops, doubt: Bool, _ requester: Requester, hops: UInt8) {
+        clock.observe(max(tops.version, tops.touch).stamp)
+        index.merge(tops)
+        let request = takeRequest()
+        assertions[request] = Assertion(
+            key: tops.key, task: .top(doubt: doubt), hops: hops, beneficiaries: [.requester(requester)],
+            floor: floorOf(index[tops.key]))
+        routeAssertion(request)
+    }
+
+    private func routeAssertion(_ request: UInt64) {
+        guard var assertion = assertions[request], assertion.target == nil, let owner = owner(of: assertion.key) else { return }
+        guard owner != laneID, assertion.hops < Limits.hopsMax, let link = siblings[owner]?.link else {
+            assertion.target = laneID
+            assertions[request] = assertion
+            return doHere(assertion, request)
+        }
+        assertion.target = owner
+        assertions[request] = assertion
+        switch assertion.task {
+        case .apply(let record): send(.apply(request: request, hops: assertion.hops + 1, record: record), on: link)
+        case .top(let doubt):
+            let empty = KeyTops(
+                key: assertion.key, version: .zero, content: .none, touch: .zero, touchExpiry: 0, holder: laneID)
+            let tops = index[assertion.key]?.tops(of: assertion.key) ?? empty
+            send(.assert(request: request, hops: assertion.hops + 1, doubt: doubt, tops: tops), on: link)
+        }
+    }
+
+    private func doHere(_ assertion: Assertion, _ request: UInt64) {
+        switch assertion.task {
+        case .apply(let record): admitLanding(record, assertion: false, .assertion(request))
+        case .top(let doubt) where doubt: admitDoubt(assertion.key, .assertion(request))
+        case .top: landTop(assertion.key, .assertion(request))
+        }
+    }
+
+    func routeWaitingAssertions() {
+        for request in assertions.keys.sorted() where assertions[request]?.target == nil { routeAssertion(request) }
+    }
+
+    /// It has landed, or is superseded, and is mirrored.
+    func assertionDone(_ request: UInt64) {
+        guard let assertion = assertions.removeValue(forKey: request) else { return }
+        if assertionOf[assertion.key] == request { assertionOf[assertion.key] = nil }
+        if assertion.again, case .top(let doubt) = assertion.task {
+            requestAssertion(assertion.key, doubt: doubt)
+            if let renewed = assertionOf[assertion.key] { assertions[renewed]?.beneficiaries += assertion.beneficiaries }
+            return
+        }
+        for beneficiary in assertion.beneficiaries {
+            switch beneficiary {
+            case .repair(let server): repaired(assertion.key, servers[server])
+            case .requester(let requester):
+                if case .receiver(let origin, let position) = requester, case .apply(let record) = assertion.task {
+                    observe(.applied(key: record.key, version: record.version, origin: origin, position: position))
+                }
+                fulfil(requester)
+            }
+        }
+    }
+
+    // MARK: Values of other lanes
+
+    func fetch(_ key: [UInt8], _ version: Version, from holder: LaneID, _ requester: Requester) {
+        guard let link = siblings[holder]?.link else { return topFound(key, nil, requester) }
+        let request = takeRequest()
+        fetches[request] = Fetch(key: key, version: version, holder: holder, requester: requester)
+        send(.fetch(request: request, key: key, version: version), on: link)
+    }
+
+    func answerFetch(_ sibling: Sibling, _ request: UInt64, _ key: [UInt8], _ version: Version) {
+        if let entry = index[key], entry.version == version, entry.holder == laneID, entry.recordBytes > 0,
+            entry.content == .value
+        {
+            readRecord(entry.offset, bytes: Int(entry.recordBytes), for: .fetch(sibling.id, request, key, version))
+        } else if let link = sibling.link {
+            send(.fetched(request: request, record: nil), on: link)
+        }
+    }
+
+    func fetched(_ request: UInt64, _ record: ReplicatedRecord?) {
+        guard let fetch = fetches.removeValue(forKey: request) else { return }
+        let usable = record.flatMap { $0.key == fetch.key && $0.version == fetch.version ? $0 : nil }
+        topFound(fetch.key, usable, fetch.requester)
+    }
+
+    /// A recovering primary lacks what its backup has: the owner copies it, if nothing speaks against it.
+    func refill(_ key: [UInt8], hops: UInt8) {
+        guard let owner = owner(of: key) else { return }
+        if owner == laneID {
+            startCopy(key)
+        } else if hops < Limits.hopsMax, let link = siblings[owner]?.link {
+            send(.refill(hops: hops + 1, key: key), on: link)
+        }
+    }
+}

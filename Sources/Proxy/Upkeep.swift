@@ -1,0 +1,319 @@
+// The tick, a few times a heartbeat: what falls due by time. Time-outs, retries, heartbeats and promises, floors and
+// forgetting, the log's own records, retention, and an orderly leave.
+
+import Configuration
+import Kernel
+import Replication
+import WriteLog
+
+extension LaneNode {
+    private var times: SiteTimes { configuration.site.times }
+
+    func tick() {
+        nextTick = monotonic + UInt64(times.heartbeatMilliseconds) * 1_000
+        tendServers()
+        tendLinks()
+        if state == .joining { commitOpenIntents() }
+        if state == .joining { membershipChanged() } else { unpark() }
+        routeWaitingAssertions()
+        drainAll()
+        logUpkeep()
+        updateFloors()
+        for id in siblingIDs { siblings[id].map { beat($0) } }
+        promiseAll()
+        retain()
+        if isLeaving { goOnLeaving() }
+    }
+
+    // MARK: Servers and links
+
+    private func tendServers() {
+        for server in servers {
+            switch server.phase {
+            case .idle: if monotonic >= server.retryAt && !finished { connect(server) }
+            case .connecting:
+                if monotonic - server.connectingSince > UInt64(times.backendConnectMilliseconds) * 1_000 {
+                    drop(server, "it did not accept a connection within \(times.backendConnectMilliseconds) ms")
+                }
+            case .greeting, .repairing, .up:
+                if let oldest = server.expected.first, monotonic - oldest.at > UInt64(times.backendTimeoutMilliseconds) * 1_000 {
+                    counters.backendTimeouts += 1
+                    drop(server, "it did not answer within \(times.backendTimeoutMilliseconds) ms")
+                } else {
+                    repair(server)
+                }
+            }
+        }
+    }
+
+    private func tendLinks() {
+        for id in siblingIDs {
+            guard let sibling = siblings[id] else { continue }
+            let patience = UInt64(times.siblingTimeoutMilliseconds) * 1_000
+            if let link = sibling.link, monotonic - link.heardAt > patience {
+                hangUp(link, "it was not heard for \(times.siblingTimeoutMilliseconds) ms")
+            } else if let pending = sibling.pending, monotonic - pending.heardAt > patience {
+                hangUp(pending, "it did not greet within \(times.siblingTimeoutMilliseconds) ms")
+            } else if sibling.link == nil, sibling.pending == nil, laneID < id, monotonic >= sibling.retryAt {
+                dial(sibling)
+            }
+        }
+        let patience = UInt64(times.streamTimeoutMilliseconds) * 1_000
+        for site in siteOrder {
+            guard let sender = senders[site] else { continue }
+            if let link = sender.link {
+                if monotonic - link.heardAt > patience {
+                    hangUp(
+                        link,
+                        "\(link.identity.site)/\(link.identity.proxy) was not heard for \(times.streamTimeoutMilliseconds) ms")
+                }
+            } else if monotonic >= sender.retryAt {
+                dial(sender)
+            }
+        }
+        for origin in receivers.keys.sorted() {
+            if let link = receivers[origin]?.link, monotonic - link.heardAt > patience { hangUp(link, "it was not heard") }
+        }
+        // Whoever connected and never greeted.
+        for link in links.values.filter({ !$0.dialled && !$0.isOpen && monotonic - $0.heardAt > patience })
+            .sorted(by: { $0.connection.index < $1.connection.index })
+        {
+            hangUp(link, "it never greeted")
+        }
+    }
+
+    /// Admits what waited for something that may have come: room in the log, a server.
+    func drainAll() {
+        let waiting = work.filter { !$0.value.waiters.isEmpty }.keys
+        for key in waiting.sorted(by: { $0.lexicographicallyPrecedes($1) }) {
+            if let keyWork = work[key] { drain(key, keyWork) }
+        }
+    }
+
+    // MARK: Floors
+
+    private func updateFloors() {
+        let origin = originFloor()
+        if samples.last.map({ $0.position != committed || $0.floor < origin }) ?? true {
+            if let last = samples.last, last.position == committed { samples.removeLast() }
+            samples.append(LagSample(position: committed, floor: origin, bytes: committedBytes, at: monotonic))
+        }
+        if samples.count > Limits.samplesMax { thinSamples() }
+        lastFloor = max(lastFloor, landingFloor(above: origin))
+        lastGroupFloor = max(lastGroupFloor, groupFloor(own: lastFloor))
+        var stable = lastGroupFloor
+        for id in siblingIDs { stable = min(stable, siblings[id]?.groupFloor ?? 0) }
+        if isPlanted(.forgetsTooEarly) { stable = origin }
+        guard stable > stableFloor || isPlanted(.forgetsTooEarly) else { return }
+        stableFloor = max(stableFloor, stable)
+        index.forget(upTo: stableFloor, pinned: { isPinned($0) }) { key, version in
+            counters.forgotten += 1
+            observe(.forgotten(key: key, version: version))
+        }
+    }
+
+    /// A key that something is still to be done about.
+    private func isPinned(_ key: [UInt8]) -> Bool {
+        work[key] != nil || assertionOf[key] != nil || servers.contains { $0.missed[key] != nil }
+    }
+
+    /// Drops every second sample of the older half: what is far behind need not be known to the tick.
+    private func thinSamples() {
+        let half = samples.count / 2
+        var kept: [LagSample] = []
+        for place in samples.indices where place >= half || place % 2 == 1 { kept.append(samples[place]) }
+        samples = .init(kept)
+    }
+
+    private func promiseAll() {
+        for site in siteOrder {
+            guard let sender = senders[site], let link = sender.link, link.isOpen else { continue }
+            send(
+                .promise(floor: promise(to: sender), stamp: clock.last, wall: now.wallMicroseconds, committed: committed),
+                on: link)
+            noteRate(sender)
+        }
+        if let least = siteOrder.compactMap({ senders[$0]?.durable }).min() {
+            while samples.count > 1, samples[1].position <= least { samples.removeFirst() }
+        } else {
+            while samples.count > 1 { samples.removeFirst() }
+        }
+    }
+
+    private func noteRate(_ sender: StreamSender) {
+        let fresh = Double(sender.acknowledged.raw - sender.rateFrom.raw) * 1_000 / Double(times.heartbeatMilliseconds)
+        sender.rate += (fresh - sender.rate) / 10
+        sender.rateFrom = sender.acknowledged
+    }
+
+    // MARK: The log's own records
+
+    private func logUpkeep() {
+        guard log.hasRoom(forBytes: 4_096, owed: owedBytes) else { return }
+        // Renewed well before it is reached, and so seldom that an idle lane writes next to nothing.
+        let ahead = HybridClock.stamp(atWall: now.wallMicroseconds + Limits.ceilingAheadMicroseconds / 2)
+        if ceiling < max(ahead, clock.last) { logCeiling() }
+        for site in siteOrder {
+            guard let sender = senders[site], sender.acknowledged > sender.logged else { continue }
+            sender.logged = sender.acknowledged
+            log.append(LogRecord(kind: .acknowledged, position: sender.acknowledged, clientFlags: UInt32(site.raw)))
+            sender.loggedAt = log.tail
+        }
+        let lowest = operations.values.lazy.filter { $0.intent > .zero }.map(\.intent).min() ?? log.tail
+        if unresolved.isEmpty && openIntents.isEmpty && lowest > landedFloorTold && landedFloorTold <= lastWriteAt {
+            landedFloorTold = lowest
+            log.append(LogRecord(kind: .landed, reference: lowest.raw))
+        }
+        if log.wantsProof { log.appendProof() }
+    }
+
+    /// Moves the clock's ceiling ahead of the clock; with it goes what a restart must not forget.
+    func logCeiling() {
+        let wall = HybridClock.stamp(atWall: now.wallMicroseconds + Limits.ceilingAheadMicroseconds)
+        ceiling = max(ceiling, wall, clock.last + HybridClock.stamp(atWall: Limits.ceilingAheadMicroseconds / 10))
+        log.append(
+            LogRecord(
+                kind: .ceiling, position: committed, version: Version(stamp: ceiling, origin: laneID), reference: stableFloor))
+        ceilingAt = log.tail
+    }
+
+    /// A new segment begins with what older ones say about the lane, so that they can be deleted.
+    func carryIntoNewSegment() {
+        let segment = log.segment
+        guard segment != carriedSegment, log.tail.raw % UInt64(log.segmentBytes) != 0 else { return }
+        carriedSegment = segment
+        let lowest = operations.values.lazy.filter { $0.intent > .zero && !$0.decided }.map(\.intent).min()
+        let start = LogOffset(segment * UInt64(log.segmentBytes))
+        segmentStarts.append(SegmentStart(segment: segment, firstPosition: committed.next, readFrom: min(lowest ?? start, start)))
+        guard log.hasRoom(forBytes: 4_096 + servers.count * 512, owed: owedBytes) else { return }
+        logCeiling()
+        for site in siteOrder {
+            guard let sender = senders[site] else { continue }
+            log.append(LogRecord(kind: .acknowledged, position: sender.acknowledged, clientFlags: UInt32(site.raw)))
+            sender.logged = sender.acknowledged
+            sender.loggedAt = log.tail
+        }
+        for server in servers { logServer(server) }
+    }
+
+    // MARK: Segments and syncs
+
+    func askForSegments() {
+        guard monotonic >= segmentRetryAt else { return }
+        while let segment = log.segmentWanted {
+            log.noteAsked(segment: segment)
+            effects.actions.append(.prepareSegment(segment))
+        }
+    }
+
+    func segmentReady(_ segment: UInt64) {
+        log.notePrepared(segment: segment)
+        if !logFailure.isEmpty { say(.notice, "log takes writes again lane=\(laneID)") }
+        logFailure = ""
+    }
+
+    func segmentFailed(_ segment: UInt64, _ reason: String) {
+        log.noteFailed(segment: segment)
+        segmentRetryAt = monotonic + UInt64(times.retryMaxMilliseconds) * 1_000
+        if logFailure != reason { say(.error, "log segment cannot be made lane=\(laneID) segment=\(segment) reason=\(reason)") }
+        logFailure = reason
+    }
+
+    func askForSync() {
+        guard !syncUnderWay, log.synced < log.tail else { return }
+        let due = monotonic - lastSyncAt >= UInt64(times.syncMilliseconds) * 1_000
+        guard due || heldReplies.first.map({ $0.offset > log.synced }) ?? false else { return }
+        syncUnderWay = true
+        lastSyncAt = monotonic
+        effects.actions.append(.sync)
+    }
+
+    func synced(_ offset: LogOffset) {
+        syncUnderWay = false
+        log.noteSynced(offset)
+        if ceilingAt <= log.synced { durableCeiling = ceiling }
+        for site in siteOrder {
+            if let sender = senders[site], sender.loggedAt <= log.synced { sender.durable = max(sender.durable, sender.logged) }
+        }
+        while let held = heldReplies.first, held.offset <= log.synced {
+            heldReplies.removeFirst()
+            deliver(held.completion, held.kind, held.bytes)
+        }
+    }
+
+    // MARK: Retention
+
+    /// Deletes the oldest segments once nothing in them is needed: every site has their records, and the index does not point there.
+    private func retain() {
+        while firstSegment < log.segment {
+            let end = LogOffset((firstSegment + 1) * UInt64(log.segmentBytes))
+            guard let next = segmentStarts.first(where: { $0.segment > firstSegment }), next.readFrom >= end, log.synced >= end,
+                landedFloorTold >= end
+            else { return }
+            let last = Position(next.firstPosition.raw - 1)
+            guard siteOrder.allSatisfy({ senders[$0].map { $0.durable >= last } ?? true }) else { return }
+            if let lowest = index.lowestOffset(of: laneID), lowest < end { return }
+            effects.actions.append(.deleteSegment(firstSegment))
+            firstSegment += 1
+            while let first = segmentStarts.first, first.segment < firstSegment { segmentStarts.removeFirst() }
+        }
+    }
+
+    // MARK: After a restart
+
+    /// Stores and deletes that the log holds without an outcome: what they did is known, so they are committed, and landed again.
+    private func commitOpenIntents() {
+        while let open = openIntents.first {
+            guard log.hasRoom(forBytes: 4_096) else { return }
+            openIntents.removeFirst()
+            let record = open.record
+            var position = Position.zero
+            if !record.flags.contains(.local) {
+                committed = committed.next
+                position = committed
+                shipGate.append((position, 0))
+            }
+            log.append(LogRecord(kind: .commit, position: position, reference: open.offset.raw))
+            index.raise(
+                record.key, version: record.version, content: record.content, holder: laneID, offset: open.offset,
+                recordBytes: open.recordBytes)
+            unresolved.append((record.key, false))
+            observe(
+                .committed(
+                    key: record.key, version: record.version, content: record.content, value: record.payload,
+                    flags: record.clientFlags, expiry: record.expiryMicroseconds, position: position))
+        }
+    }
+
+    // MARK: Leaving
+
+    func leave() {
+        guard state != .leaving else { return }
+        state = .leaving
+        leaveBy = monotonic + Limits.leaveMicroseconds
+        say(.notice, "lane leaves lane=\(laneID)")
+        for id in siblingIDs { siblings[id].map { beat($0) } }
+        membershipChanged()
+        for session in sessions.values.sorted(by: { $0.connection.index < $1.connection.index }) { pump(session) }
+        nextTick = monotonic
+    }
+
+    /// Ends once everything under way has landed, been mirrored and, where a site can be reached, been acknowledged.
+    private func goOnLeaving() {
+        nextTick = min(nextTick, monotonic + 10_000)
+        let late = leaveBy.map { monotonic >= $0 } ?? false
+        let idle =
+            sessions.isEmpty && operations.isEmpty && forwards.isEmpty && parked.isEmpty && mirrorWaiters.isEmpty
+            && assertions.isEmpty && heldReplies.isEmpty
+        let shipped = siteOrder.allSatisfy { site in
+            senders[site].map { !$0.isStreaming || $0.acknowledged >= committed } ?? true
+        }
+        guard (idle && shipped && log.synced == log.tail) || late, !finished else {
+            if log.synced < log.tail && !syncUnderWay && idle { lastSyncAt = 0 }
+            return
+        }
+        finished = true
+        say(.notice, "lane left lane=\(laneID) complete=\(idle && shipped)")
+        effects.actions.append(.finished)
+    }
+}

@@ -1,0 +1,100 @@
+// A write on its way through the owner's lane: the command as memcached gets it, and what its outcome will be.
+
+import Kernel
+import Memcache
+import Replication
+import WriteLog
+
+/// What a write's success means for the log (`commands.md` section 3).
+enum WriteEffect: UInt8, Sendable {
+    /// An unconditional store: the payload, for certain.
+    case store = 1
+    /// A conditional store: the payload, if memcached says so.
+    case conditionalStore
+    /// A change of what is there: the post-image, if memcached says so.
+    case derive
+    /// An unconditional delete: a tombstone, found or not.
+    case delete
+    /// A conditional delete, or a mark as stale: a tombstone unless refused.
+    case conditionalDelete
+    /// A new expiry for what is there.
+    case touch
+    /// Changes this site only: a win of `mg N`.
+    case vivify
+
+    /// True when the outcome is the payload whatever memcached answers, so that both servers get it at once.
+    var isCertain: Bool { self == .store || self == .delete }
+    /// True when the post-image must be read back.
+    var readsBack: Bool { self == .derive }
+}
+
+/// A write of a client, of another lane's client, or of the lane itself.
+struct Write: Sendable {
+    var effect: WriteEffect
+    var shape: ReplyShape
+    var key: [UInt8]
+    /// The command, its data block included.
+    var command: [UInt8]
+    /// Where the payload is in the command.
+    var payloadStart: Int
+    var payloadCount: Int
+    var clientFlags: UInt32
+    /// Absolute expiry in microseconds of wall time; 0 never.
+    var expiry: UInt64
+    /// Answered instead of memcached's reply: a value over the limit deletes what was there and says so.
+    var replyInstead: [UInt8]?
+
+    var payload: ArraySlice<UInt8> { command[payloadStart..<payloadStart + payloadCount] }
+
+    init(
+        effect: WriteEffect, shape: ReplyShape, key: [UInt8], command: [UInt8], payloadStart: Int = 0, payloadCount: Int = 0,
+        clientFlags: UInt32 = 0, expiry: UInt64 = 0
+    ) {
+        self.effect = effect
+        self.shape = shape
+        self.key = key
+        self.command = command
+        self.payloadStart = payloadStart
+        self.payloadCount = payloadCount
+        self.clientFlags = clientFlags
+        self.expiry = expiry
+    }
+
+    /// As it travels to the owner.
+    var forwarded: ForwardedWrite {
+        ForwardedWrite(
+            effect: effect.rawValue, shape: shape.wireCode, clientFlags: clientFlags, expiry: expiry, key: key, command: command,
+            payloadStart: UInt32(payloadStart), payloadCount: UInt32(payloadCount))
+    }
+
+    /// As it arrived at the owner; nil when a field makes no sense.
+    init?(_ forwarded: ForwardedWrite) {
+        guard let effect = WriteEffect(rawValue: forwarded.effect), let shape = ReplyShape(wireCode: forwarded.shape) else {
+            return nil
+        }
+        self.init(
+            effect: effect, shape: shape, key: forwarded.key, command: forwarded.command,
+            payloadStart: Int(forwarded.payloadStart),
+            payloadCount: Int(forwarded.payloadCount), clientFlags: forwarded.clientFlags, expiry: forwarded.expiry)
+    }
+}
+
+/// Who waits for a write's reply.
+enum Completion {
+    /// A client of this lane: its session and the reply's number.
+    case client(ConnectionID, UInt64)
+    /// A client of another lane.
+    case forwarded(LaneID, UInt64)
+    /// Nobody: the lane wrote for itself.
+    case nobody
+}
+
+/// Who waits for a landing to be done and mirrored.
+enum Requester {
+    /// A receiver of this lane: the origin's record at this position.
+    case receiver(LaneID, Position)
+    /// Another lane's request.
+    case lane(LaneID, UInt64)
+    /// An assertion that this lane asked for.
+    case assertion(UInt64)
+}

@@ -1,0 +1,149 @@
+import Kernel
+import WriteLog
+
+// What lanes say to each other, on group links and on streams (`Docs/stream-format.md`). Each message is one frame.
+
+/// What a connection between lanes is for.
+public enum LinkPurpose: UInt8, Sendable {
+    /// Between lanes of one group.
+    case group = 1
+    /// From a lane to another site.
+    case stream = 2
+}
+
+/// How far a lane is in its life.
+public enum LaneState: UInt8, Sendable {
+    /// Started, not yet up to date.
+    case joining = 1
+    /// Owns its share of the slots.
+    case serving = 2
+    /// Hands over and will end.
+    case leaving = 3
+}
+
+/// The first message on every connection, both ways.
+public struct Hello: Sendable, Equatable {
+    /// Version of the messages; peers of another version are refused.
+    public static let protocolVersion: UInt16 = 1
+
+    /// The speaker's protocol version.
+    public var version: UInt16
+    /// What the connection is for.
+    public var purpose: LinkPurpose
+    /// Who speaks.
+    public var lane: LaneID
+    /// How many lanes the speaker's proxy has.
+    public var loops: UInt8
+    /// The speaker's clock.
+    public var stamp: UInt64
+    /// The speaker's wall clock in microseconds.
+    public var wall: UInt64
+    /// The position that a stream's sender will send first.
+    public var resume: Position
+    /// The federation's name.
+    public var federation: String
+    /// The ring's fingerprint, encoded.
+    public var ring: [UInt8]
+
+    /// Makes a greeting of its parts.
+    public init(
+        purpose: LinkPurpose, lane: LaneID, loops: UInt8, stamp: UInt64, wall: UInt64, resume: Position, federation: String,
+        ring: [UInt8], version: UInt16 = Hello.protocolVersion
+    ) {
+        self.version = version
+        self.purpose = purpose
+        self.lane = lane
+        self.loops = loops
+        self.stamp = stamp
+        self.wall = wall
+        self.resume = resume
+        self.federation = federation
+        self.ring = ring
+    }
+}
+
+/// A client's write on its way to the owner, with all that the owner needs to decide its outcome.
+public struct ForwardedWrite: Sendable, Equatable {
+    /// The command's place in its enumeration (`WriteEffect`).
+    public var effect: UInt8
+    /// The reply's shape (`ReplyShape`), as a small number.
+    public var shape: UInt8
+    /// The client's flags of the payload.
+    public var clientFlags: UInt32
+    /// Absolute expiry in microseconds of wall time; 0 never.
+    public var expiry: UInt64
+    /// The key's bytes.
+    public var key: [UInt8]
+    /// The command as memcached gets it.
+    public var command: [UInt8]
+    /// Where the payload begins in the command.
+    public var payloadStart: UInt32
+    /// Length of the payload.
+    public var payloadCount: UInt32
+
+    /// Makes a forwarded write of its parts.
+    public init(
+        effect: UInt8, shape: UInt8, clientFlags: UInt32, expiry: UInt64, key: [UInt8], command: [UInt8], payloadStart: UInt32,
+        payloadCount: UInt32
+    ) {
+        self.effect = effect
+        self.shape = shape
+        self.clientFlags = clientFlags
+        self.expiry = expiry
+        self.key = key
+        self.command = command
+        self.payloadStart = payloadStart
+        self.payloadCount = payloadCount
+    }
+}
+
+/// One message.
+public enum Message: Sendable, Equatable {
+    /// First on every connection, both ways.
+    case hello(Hello)
+    /// The speaker will not go on, for the reason given to people; it closes.
+    case refuse(String)
+
+    // Group links.
+
+    /// A sign of life. `floor`: no landing of mine below or at it will be mirrored any more. `groupFloor`: nor will I ask
+    /// for an assertion of anything below or at it.
+    case heartbeat(stamp: UInt64, state: LaneState, floor: UInt64, groupFloor: UInt64)
+    /// A landing: `sequence` counts the speaker's landings; 0 in the index dump at a link's beginning.
+    case mirror(sequence: UInt64, tops: KeyTops)
+    /// The index dump is over; it holds all landings up to `sequence`.
+    case dumped(sequence: UInt64)
+    /// Everything up to `sequence` has been taken in.
+    case mirrored(sequence: UInt64)
+    /// A lane of another site will never send this site anything at or below `floor` again.
+    case remoteFloor(lane: LaneID, loops: UInt8, floor: UInt64)
+    /// A client's write, for the owner.
+    case forward(request: UInt64, hops: UInt8, write: ForwardedWrite)
+    /// The reply to a forwarded write, as the client gets it.
+    case forwardReply(request: UInt64, kind: UInt8, reply: [UInt8])
+    /// A record from another site, for the owner.
+    case apply(request: UInt64, hops: UInt8, record: ReplicatedRecord)
+    /// The speaker's tops for a key are to be written again by the owner; `doubt`: what the site holds is to be read and
+    /// written again under a new version.
+    case assert(request: UInt64, hops: UInt8, doubt: Bool, tops: KeyTops)
+    /// An `apply` or `assert` is done: landed or superseded, and mirrored.
+    case done(request: UInt64)
+    /// The value of a version is wanted from its holder.
+    case fetch(request: UInt64, key: [UInt8], version: Version)
+    /// Answer to `fetch`; nil when the holder no longer has it.
+    case fetched(request: UInt64, record: ReplicatedRecord?)
+    /// A recovering primary missed a key that the backup has; the owner may copy it.
+    case refill(hops: UInt8, key: [UInt8])
+    /// The speaker cannot use a server (index over primaries, then backups), or can again; `recovering`: it came back empty,
+    /// or was flushed, while its backup may hold what it lost.
+    case backend(server: UInt16, cutOff: Bool, recovering: Bool)
+
+    // Streams.
+
+    /// Origin to destination: a committed record.
+    case record(ReplicatedRecord)
+    /// Origin to destination: nothing at or below `floor` will be sent (again).
+    case promise(floor: UInt64, stamp: UInt64, wall: UInt64, committed: Position)
+    /// Destination to origin: everything up to the position is applied or superseded here.
+    case acknowledge(Position)
+}
