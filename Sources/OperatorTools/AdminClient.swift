@@ -176,3 +176,23 @@ public struct AdminClient: Sendable {
         }
     }
 }
+
+/// True when a host name or address is one of this machine's own: a datagram socket can be bound to it.
+func isThisMachine(_ host: String) -> Bool {
+    var hints = addrinfo()
+    hints.ai_family = AF_UNSPEC
+    hints.ai_socktype = Int32(SOCK_DGRAM.rawValue)
+    var list: UnsafeMutablePointer<addrinfo>?
+    guard getaddrinfo(host, nil, &hints, &list) == 0 else { return false }
+    defer { freeaddrinfo(list) }
+    var entry = list
+    // The list is the resolver's own and is freed only after the loop.
+    while let info = entry?.pointee {
+        entry = info.ai_next
+        let socket = Glibc.socket(info.ai_family, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard socket >= 0 else { continue }
+        defer { close(socket) }
+        if bind(socket, info.ai_addr, info.ai_addrlen) == 0 { return true }
+    }
+    return false
+}

@@ -8,7 +8,7 @@ public enum Amount {
         if milliseconds < 10 { return "\(tenths(milliseconds)) ms" }
         if milliseconds < 999.5 { return "\(whole(milliseconds)) ms" }
         if seconds < 59.95 { return "\(tenths(seconds)) s" }
-        let total = seconds < Double(Int.max / 2) ? Int(seconds) : Int.max / 2
+        let total = seconds < Double(Int.max / 2) ? Int(seconds.rounded()) : Int.max / 2
         if total < 3_600 { return "\(total / 60) min \(total % 60) s" }
         if total < 86_400 { return "\(total / 3_600) h \(total % 3_600 / 60) min" }
         return "\(total / 86_400) d \(total % 86_400 / 3_600) h"

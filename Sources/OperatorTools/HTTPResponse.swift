@@ -7,6 +7,12 @@ public struct HTTPResponse: Sendable, Equatable {
     /// The document.
     public var body: [UInt8]
 
+    /// Makes a response of its parts.
+    public init(status: Int, body: [UInt8]) {
+        self.status = status
+        self.body = body
+    }
+
     /// Most bytes of status line and headers.
     public static let headBytesMax = 64 * 1024
     /// Most bytes of a document: a proxy with many lanes reports some hundred KiB.

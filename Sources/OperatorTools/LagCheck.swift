@@ -76,7 +76,10 @@ public struct LagCheck: Sendable {
         text += worst.isSilent ? worst.heardText(clock: clock) : Amount.seconds(worst.seconds)
         if worst.state == "refused" { text += ", refused: \(worst.message)" }
         text += "; \(behind)"
-        if !report.unanswered.isEmpty { text += "; \(report.unanswered.count) proxies did not answer" }
+        if !report.unanswered.isEmpty {
+            text +=
+                "; no answer from \(report.unanswered.map { $0.endpoint.proxy ?? "\($0.endpoint.address)" }.joined(separator: ", "))"
+        }
         return text
     }
 

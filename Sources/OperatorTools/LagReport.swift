@@ -28,6 +28,25 @@ public struct LagLink: Sendable, Equatable {
     public var acknowledgedPerSecond: Double
     /// Seconds since anything was heard; nil when never.
     public var lastHeardSeconds: Double?
+    /// False when the link is silent and nothing is known to be behind: that is no reason to call it zero.
+    public var isLagKnown: Bool
+
+    /// The stream of a lane to a destination, as the lane reports it.
+    public init(_ destination: DestinationStatus, lane: LaneStatus, of status: ProxyStatus) {
+        site = status.site
+        proxy = status.proxy
+        self.lane = lane.lane
+        self.destination = destination.site
+        state = destination.state
+        message = destination.message
+        seconds = destination.lagSeconds
+        records = destination.lagRecords
+        bytes = destination.lagBytes
+        acknowledgedPerSecond = destination.acknowledgedPerSecond
+        lastHeardSeconds = destination.lastHeardSeconds
+        isLagKnown = true
+        isLagKnown = !isSilent || records > 0
+    }
 
     /// A link is silent when nothing was heard for this long; promises come every 100 ms.
     public static let silentAfterSeconds = 3.0
@@ -44,8 +63,8 @@ public struct LagLink: Sendable, Equatable {
     /// `north/n1 s1p1l0`
     public var origin: String { lane.isEmpty ? "\(site)/\(proxy)" : "\(site)/\(proxy) \(lane)" }
 
-    /// The lag for people: of a silent link without a known backlog nothing is known.
-    public var lagText: String { isSilent && records == 0 ? "unknown" : Amount.seconds(seconds) }
+    /// The lag for people.
+    public var lagText: String { isLagKnown ? Amount.seconds(seconds) : "unknown" }
 
     /// `40 ms ago`, `not heard since 12:01:02 (42.0 s)` or `never heard`; `clock` tells the time of day so many seconds ago.
     public func heardText(clock: (Double) -> String) -> String {
@@ -59,22 +78,18 @@ public struct LagLink: Sendable, Equatable {
 public struct LagReport: Sendable {
     /// The links, by site, proxy, lane and destination.
     public var links: [LagLink]
-    /// The proxies that did not answer: their links are not known.
+    /// The proxies that should have answered and did not: their links are not known.
     public var unanswered: [Unanswered]
+    /// The proxies that run on other machines.
+    public var elsewhere: [Unanswered]
 
     /// The links in the reports, one for each lane and destination, or folded into one for each proxy and destination.
     public init(_ result: QueryResult, byProxy: Bool = false) {
         unanswered = result.unanswered
+        elsewhere = result.elsewhere
         links = result.statuses.flatMap { status in
             status.lanes.flatMap { lane in
-                lane.destinations.map { destination in
-                    LagLink(
-                        site: status.site, proxy: status.proxy, lane: lane.lane, destination: destination.site,
-                        state: destination.state, message: destination.message, seconds: destination.lagSeconds,
-                        records: destination.lagRecords, bytes: destination.lagBytes,
-                        acknowledgedPerSecond: destination.acknowledgedPerSecond,
-                        lastHeardSeconds: destination.lastHeardSeconds)
-                }
+                lane.destinations.map { LagLink($0, lane: lane, of: status) }
             }
         }
         if byProxy { links = Self.folded(links) }
@@ -96,6 +111,7 @@ public struct LagReport: Sendable {
             folded[index].seconds = max(folded[index].seconds, link.seconds)
             folded[index].records = folded[index].records &+ link.records
             folded[index].bytes = folded[index].bytes &+ link.bytes
+            folded[index].isLagKnown = folded[index].isLagKnown && link.isLagKnown
             folded[index].acknowledgedPerSecond += link.acknowledgedPerSecond
             if let one = folded[index].lastHeardSeconds, let other = link.lastHeardSeconds {
                 folded[index].lastHeardSeconds = max(one, other)
@@ -127,18 +143,19 @@ public struct LagReport: Sendable {
         for link in links where !link.message.isEmpty {
             lines.append(Table.printable("\(link.origin) to \(link.destination): \(link.message)"))
         }
-        return lines + unanswered.map { Table.printable($0.description) }
+        return lines + (unanswered + elsewhere).map { Table.printable($0.description) }
     }
 }
 
 // JSON, for programs.
 extension LagReport: Encodable {
     private enum Key: String, CodingKey {
-        case links, unanswered, site, proxy, lane, destination, state, message, seconds, records, bytes, acknowledgedPerSecond
+        case links, unanswered, elsewhere, site, proxy, lane, destination, state, message, seconds, records, bytes,
+            acknowledgedPerSecond
         case lastHeardSeconds, silent, address, reason
     }
 
-    /// `{"links": […], "unanswered": […]}`; `seconds` is null where nothing is known.
+    /// `{"links": […], "unanswered": […], "elsewhere": […]}`; `seconds` is null where nothing is known.
     public func encode(to encoder: any Encoder) throws {
         var top = encoder.container(keyedBy: Key.self)
         var list = top.nestedUnkeyedContainer(forKey: .links)
@@ -151,19 +168,21 @@ extension LagReport: Encodable {
             try entry.encode(link.state, forKey: .state)
             try entry.encode(link.message, forKey: .message)
             // Null, not absent: a reader that takes absence for zero would be wrong.
-            try entry.encode(link.isSilent && link.records == 0 ? nil : link.seconds, forKey: .seconds)
+            try entry.encode(link.isLagKnown ? link.seconds : nil, forKey: .seconds)
             try entry.encode(link.records, forKey: .records)
             try entry.encode(link.bytes, forKey: .bytes)
             try entry.encode(link.acknowledgedPerSecond, forKey: .acknowledgedPerSecond)
             try entry.encode(link.lastHeardSeconds, forKey: .lastHeardSeconds)
             try entry.encode(link.isSilent, forKey: .silent)
         }
-        var others = top.nestedUnkeyedContainer(forKey: .unanswered)
-        for other in unanswered {
-            var entry = others.nestedContainer(keyedBy: Key.self)
-            try entry.encode(other.endpoint.proxy, forKey: .proxy)
-            try entry.encode(other.endpoint.address.description, forKey: .address)
-            try entry.encode(other.reason, forKey: .reason)
+        for (key, others) in [(Key.unanswered, unanswered), (.elsewhere, elsewhere)] {
+            var list = top.nestedUnkeyedContainer(forKey: key)
+            for other in others {
+                var entry = list.nestedContainer(keyedBy: Key.self)
+                try entry.encode(other.endpoint.proxy, forKey: .proxy)
+                try entry.encode(other.endpoint.address.description, forKey: .address)
+                try entry.encode(other.reason, forKey: .reason)
+            }
         }
     }
 }

@@ -42,70 +42,85 @@ public struct Unanswered: Sendable, Hashable, CustomStringConvertible {
     /// What to do.
     public var remedy: String
 
+    /// Makes an entry of its parts.
+    public init(endpoint: AdminEndpoint, reason: String, remedy: String) {
+        self.endpoint = endpoint
+        self.reason = reason
+        self.remedy = remedy
+    }
+
     /// `proxy n1 at 127.0.0.1:11400 (from north.yaml): connection refused. Is meridiand running? …`
-    public var description: String { "\(endpoint.description): \(reason). \(remedy)" }
+    public var description: String { "\(endpoint.description): \(reason). \(remedy)." }
 }
 
 /// What the asked proxies said.
 public struct QueryResult: Sendable {
     /// Those that answered.
     public var statuses: [ProxyStatus]
-    /// Those that did not.
+    /// Those that should have answered and did not.
     public var unanswered: [Unanswered]
+    /// Those that run on other machines, where their admin endpoints cannot be reached from here; no fault of theirs.
+    public var elsewhere: [Unanswered]
 
     /// Makes a result of its parts.
-    public init(statuses: [ProxyStatus], unanswered: [Unanswered]) {
+    public init(statuses: [ProxyStatus] = [], unanswered: [Unanswered] = [], elsewhere: [Unanswered] = []) {
         self.statuses = statuses
         self.unanswered = unanswered
+        self.elsewhere = elsewhere
+    }
+
+    /// When nobody answered, this is not the machine to ask from, and that is worth a failure.
+    mutating func settle() {
+        guard statuses.isEmpty else { return }
+        unanswered += elsewhere
+        elsewhere = []
     }
 }
 
 /// Asks every endpoint for its status.
 public func query(_ endpoints: [AdminEndpoint], with client: AdminClient) -> QueryResult {
-    var result = QueryResult(statuses: [], unanswered: [])
+    var result = QueryResult()
     for endpoint in endpoints {
         do throws(AdminFailure) {
             let body = try client.get("/status", from: endpoint.address)
-            switch understand(body, from: endpoint) {
-            case .success(let status): result.statuses.append(status)
-            case .failure(let problem): result.unanswered.append(problem.unanswered)
-            }
+            understand(body, from: endpoint, into: &result)
         } catch {
-            result.unanswered.append(unanswered(endpoint, error))
+            let problem = unanswered(endpoint, error)
+            let isAbsent = error == .refused || error == .noSocket
+            if isAbsent, let machine = endpoint.machine, !isThisMachine(machine) {
+                result.elsewhere.append(problem)
+            } else {
+                result.unanswered.append(problem)
+            }
         }
     }
+    result.settle()
     return result
 }
 
-struct NotUnderstood: Error {
-    var unanswered: Unanswered
-}
-
 /// Reads a status document and checks that it is the proxy's that was meant.
-func understand(_ body: [UInt8], from endpoint: AdminEndpoint) -> Result<ProxyStatus, NotUnderstood> {
+func understand(_ body: [UInt8], from endpoint: AdminEndpoint, into result: inout QueryResult) {
     guard let status = try? JSONDecoder().decode(ProxyStatus.self, from: Data(body)) else {
-        return .failure(
-            NotUnderstood(
-                unanswered: Unanswered(
-                    endpoint: endpoint, reason: "the answer is not a status report of this version",
-                    remedy: "Use the meridian command of the version that the proxy runs")))
+        result.unanswered.append(
+            Unanswered(
+                endpoint: endpoint, reason: "the answer is not a status report of this version",
+                remedy: "Use the meridian command of the version that the proxy runs"))
+        return
     }
     if let proxy = endpoint.proxy, proxy != status.proxy {
         let place = endpoint.machine.map { "It runs on \($0): ask there" } ?? "Ask on its own machine"
-        return .failure(
-            NotUnderstood(
-                unanswered: Unanswered(
-                    endpoint: endpoint, reason: "\(status.site)/\(status.proxy) answers at this address on this machine",
-                    remedy: "\(place), or name a forwarded port with --admin")))
+        result.elsewhere.append(
+            Unanswered(
+                endpoint: endpoint, reason: "at this address \(status.site)/\(status.proxy) answers",
+                remedy: "\(place), or name a forwarded port with --admin"))
+        return
     }
-    return .success(status)
+    result.statuses.append(status)
 }
 
 /// The words for a failure.
 func unanswered(_ endpoint: AdminEndpoint, _ failure: AdminFailure) -> Unanswered {
-    let start = endpoint.proxy.map { "meridiand --config \(endpoint.siteFile ?? "FILE") --proxy \($0)" } ?? "meridiand"
-    let elsewhere = endpoint.machine.map { " It is to run on \($0)" } ?? ""
-    let isRunning = "Is meridiand running on this machine? Start it with: \(start).\(elsewhere)"
+    let isRunning = remedyWhenAbsent(endpoint)
     let (reason, remedy): (String, String) =
         switch failure {
         case .refused: ("connection refused", isRunning)
@@ -124,4 +139,14 @@ func unanswered(_ endpoint: AdminEndpoint, _ failure: AdminFailure) -> Unanswere
             ("cannot \(operation): \(String(cString: strerror(code)))", "Check the address of the admin endpoint")
         }
     return Unanswered(endpoint: endpoint, reason: reason, remedy: remedy)
+}
+
+private func remedyWhenAbsent(_ endpoint: AdminEndpoint) -> String {
+    guard let proxy = endpoint.proxy, let file = endpoint.siteFile else {
+        return "Check that meridiand runs on this machine, and that its site file gives this address as 'admin'"
+    }
+    if let machine = endpoint.machine, !isThisMachine(machine) {
+        return "It runs on \(machine): ask there, or name a forwarded port with --admin"
+    }
+    return "Is meridiand running? Start it with: meridiand --config \(file) --proxy \(proxy)"
 }

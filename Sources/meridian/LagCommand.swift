@@ -25,7 +25,7 @@ struct LagCommand: ParsableCommand {
             and exits with 0 ok; 1 warning: a lag reached --warn; 2 critical: a lag reached --crit, or a site refuses or was \
             never heard; 3 unknown: a proxy did not answer, or a file cannot be read. A silent link counts as lagging for as long as it has been silent.
 
-            Otherwise exits with 0 when every proxy answered, with 1 when one did not.
+            Otherwise exits with 0 when every proxy of this machine answered, with 1 when one did not.
             """)
 
     @OptionGroup var targets: Targets

@@ -18,7 +18,7 @@ struct StatusCommand: ParsableCommand {
                         again; down
               sibling   serving, joining, leaving, dead
 
-            Exits with 0 when every proxy answered, with 1 when one did not.
+            Exits with 0 when every proxy of this machine answered, with 1 when one did not.
             """)
 
     @OptionGroup var targets: Targets
@@ -36,7 +36,7 @@ struct StatusCommand: ParsableCommand {
         } else {
             print(result.statuses.map { StatusView($0).lines(all: all).joined(separator: "\n") }.joined(separator: "\n\n"))
         }
-        for unanswered in result.unanswered { printError("\(unanswered)") }
+        for unanswered in result.unanswered + result.elsewhere { printError("\(unanswered)") }
         if !result.unanswered.isEmpty { throw ExitCode(1) }
     }
 }
