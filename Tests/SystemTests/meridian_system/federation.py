@@ -162,24 +162,27 @@ class Federation:
         self.certificates = folder / "certificates"
         folder.mkdir(parents=True, exist_ok=True)
         ports = ports or Ports()
-        self.north = self._site("north", 1, ports)
-        self.south = self._site("south", 2, ports)
+        # Client ports first: those that people type are the first ones.
+        listeners = {number: [Endpoint(_LOOPBACK, ports.take(space), space) for _ in (1, 2)] for number, space in self._networks()}
+        self.north = self._site("north", 1, ports, listeners[1])
+        self.south = self._site("south", 2, ports, listeners[2])
 
     # Layout
 
-    def _site(self, name: str, number: int, ports: Ports) -> Site:
-        namespace: Namespace | None = None
+    def _networks(self) -> list[tuple[int, Namespace | None]]:
+        """Each site's number and network."""
+        return [(1, None), (2, None)] if self.wire is None else [(1, self.wire.north), (2, self.wire.south)]
+
+    def _site(self, name: str, number: int, ports: Ports, clients: list[Endpoint]) -> Site:
+        namespace = dict(self._networks())[number]
         address = _LOOPBACK
         if self.wire is not None:
-            namespace = self.wire.north if number == 1 else self.wire.south
             address = NORTH_ADDRESS if number == 1 else SOUTH_ADDRESS
         site = Site(name, number, namespace, address, self.folder / f"{name}.yaml")
 
         def local() -> Endpoint:
             return Endpoint(_LOOPBACK, ports.take(namespace), namespace)
 
-        # Clients first: the ports that people type are the first ones.
-        clients = [local() for _ in (1, 2)]
         for index in (1, 2):
             proxy = f"{name[0]}{index}"
             site.proxies[proxy] = Proxy(
