@@ -13,23 +13,37 @@ final class MemcachedProcess {
     static let path: String? = ["/usr/bin/memcached", "/usr/local/bin/memcached"].first { access($0, X_OK) == 0 }
     static var isInstalled: Bool { path != nil }
 
-    private let pid: pid_t
-    let port: UInt16
+    private var pid: pid_t = 0
+    private var port: UInt16 = 0
 
+    /// Starts one and waits until it listens. A free port may be taken by another in the meantime, so it tries again.
     init(arguments: [String] = []) throws {
         guard let path = Self.path else { throw MemcachedProcessError(description: "memcached is not installed") }
+        for attempt in 1...3 {
+            try start(path, arguments)
+            do {
+                _ = try connect()
+                return
+            } catch {
+                stop()
+                if attempt == 3 { throw error }
+            }
+        }
+    }
+
+    deinit { stop() }
+
+    private func start(_ path: String, _ arguments: [String]) throws {
         port = try Self.freePort()
         var words = [path, "-l", "127.0.0.1", "-p", String(port), "-U", "0", "-t", "1"] + arguments
         if geteuid() == 0 { words += ["-u", "root"] }
         var list: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
         defer { for word in list { free(word) } }
-        var pid: pid_t = 0
         let failure = posix_spawn(&pid, path, nil, nil, &list, environ)
         if failure != 0 { throw MemcachedProcessError(description: "\(path) does not start: errno \(failure)") }
-        self.pid = pid
     }
 
-    deinit {
+    private func stop() {
         // It holds nothing worth an orderly end.
         kill(pid, SIGKILL)
         var status: Int32 = 0
@@ -58,9 +72,9 @@ final class MemcachedProcess {
         return UInt16(bigEndian: address.sin_port)
     }
 
-    /// A connection; waits up to two seconds for the process to listen.
+    /// A connection; waits up to five seconds for the process to listen.
     func connect() throws -> MemcachedSocket {
-        for _ in 0..<200 {
+        for _ in 0..<500 {
             let socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
             var address = Self.address(port)
             let connected = withUnsafePointer(to: &address) { pointer in
