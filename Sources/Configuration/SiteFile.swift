@@ -37,7 +37,7 @@ struct SiteFile {
     }
 
     /// Where the shared file is: the one key that is needed before the shared file can be read.
-    func federationPath(_ root: Node) -> String? {
+    func federationReference(_ root: Node) -> SiteFiles.FederationReference? {
         guard case .mapping(let mapping) = root else {
             problems.report(
                 root, "the site file must be names with values, not \(problems.kind(of: root))",
@@ -50,7 +50,9 @@ struct SiteFile {
             )
             return nil
         }
-        return problems.path(node, "federation", relativeTo: path)
+        return problems.path(node, "federation", relativeTo: path).map {
+            SiteFiles.FederationReference(path: $0, line: node.mark?.line ?? 1, column: node.mark?.column ?? 1)
+        }
     }
 
     /// The site as far as it could be read; only good if nothing was reported. Without a federation (its file has mistakes of

@@ -14,12 +14,33 @@ public enum SiteFiles {
         return !keys.contains("site") && (keys.contains("ring") || keys.contains("sites"))
     }
 
-    /// The path of the shared file that a site file names, relative paths resolved against the site file's folder.
-    public static func federationPath(inSiteText text: String, sitePath: String) throws(ConfigurationProblems) -> String {
+    /// Where a site file says that the shared file is.
+    public struct FederationReference: Sendable, Hashable {
+        /// The shared file's path, a relative one resolved against the site file's folder.
+        public var path: String
+        /// Line of the site file, from 1.
+        public var line: Int
+        /// Column of the site file, from 1.
+        public var column: Int
+
+        /// Makes a reference of its parts.
+        public init(path: String, line: Int, column: Int) {
+            self.path = path
+            self.line = line
+            self.column = column
+        }
+    }
+
+    /// Finds the shared file that a site file names.
+    public static func federationReference(
+        inSiteText text: String, sitePath: String
+    ) throws(ConfigurationProblems) -> FederationReference {
         let problems = ProblemList(file: sitePath)
-        let path = YAMLDocument.root(of: text, into: problems).flatMap { SiteFile(problems, cores: 1).federationPath($0) }
+        let reference = YAMLDocument.root(of: text, into: problems).flatMap {
+            SiteFile(problems, cores: 1).federationReference($0)
+        }
         // Keys that occur twice and the like are told by `parse`, together with everything else.
-        if let path { return path }
+        if let reference { return reference }
         throw ConfigurationProblems(problems.sorted)
     }
 

@@ -36,13 +36,15 @@ public struct StatusView {
 
     private var laneTable: Table {
         var table = Table([
-            ("LANE", .left), ("STATE", .left), ("CLIENTS", .right), ("COMMITTED", .right), ("LOG", .right), ("UNSYNCED", .right),
+            ("LANE", .left), ("STATE", .left), ("SLOTS", .right), ("CLIENTS", .right), ("COMMITTED", .right), ("LOG", .right),
+            ("UNSYNCED", .right),
             ("SEGMENTS", .right),
         ])
         for lane in status.lanes {
             let log = lane.log
             table.add([
-                lane.lane, lane.state, lane.gauges["client_connections"].map(Self.gauge) ?? "-",
+                lane.lane, lane.state, lane.gauges["slots_owned"].map(Self.gauge) ?? "-",
+                lane.gauges["client_connections"].map(Self.gauge) ?? "-",
                 Amount.count(log.committedPosition), Amount.bytes(log.tailBytes),
                 Amount.bytes(log.tailBytes >= log.syncedBytes ? log.tailBytes - log.syncedBytes : 0),
                 log.lastSegment >= log.firstSegment ? Amount.count(log.lastSegment - log.firstSegment + 1) : "-",

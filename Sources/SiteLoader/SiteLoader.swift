@@ -18,22 +18,31 @@ public struct SiteLoadError: Error, CustomStringConvertible, Sendable {
 public func loadSite(
     path: String, cores: Int = ProcessInfo.processInfo.activeProcessorCount
 ) throws -> (federation: Federation, site: Site) {
-    let siteText = try readText(path, what: "site file", remedy: "check the path given to --config")
-    let federationPath = try SiteFiles.federationPath(inSiteText: siteText, sitePath: path)
-    let federationText = try readText(
-        federationPath, what: "shared file", remedy: "check 'federation:' in \(path), which is relative to that file's folder")
+    let siteText = try text(of: "site file", path, remedy: "check the path that was given")
+    let reference = try SiteFiles.federationReference(inSiteText: siteText, sitePath: path)
+    let federationText: String
+    do {
+        federationText = try readText(reference.path)
+    } catch {
+        throw ConfigurationProblems([
+            ConfigurationProblem(
+                file: path, line: reference.line, column: reference.column,
+                message: "the shared file \(reference.path) \(error.reason)",
+                remedy: "Put it there, or mend this path; a relative one starts at this file's folder")
+        ])
+    }
     return try SiteFiles.parse(
-        federationText: federationText, federationPath: federationPath, siteText: siteText, sitePath: path, cores: cores)
+        federationText: federationText, federationPath: reference.path, siteText: siteText, sitePath: path, cores: cores)
 }
 
 /// True when a file looks like the one that all sites share.
 public func isSharedFile(path: String) throws -> Bool {
-    SiteFiles.isSharedFile(try readText(path, what: "file", remedy: "check the path"))
+    SiteFiles.isSharedFile(try text(of: "file", path, remedy: "check the path that was given"))
 }
 
 /// Reads a shared file by itself.
 public func loadFederation(path: String) throws -> Federation {
-    let text = try readText(path, what: "shared file", remedy: "check the path")
+    let text = try text(of: "shared file", path, remedy: "check the path that was given")
     return try SiteFiles.parse(federationText: text, federationPath: path)
 }
 
@@ -49,31 +58,39 @@ public func unreadableFiles(of proxy: SiteProxy) -> [String] {
     }
 }
 
-/// The text of a file within the limit.
-func readText(_ path: String, what: String, remedy: String) throws -> String {
-    let file: FileHandle
+/// The text of a file that somebody named on a command line.
+private func text(of what: String, _ path: String, remedy: String) throws(SiteLoadError) -> String {
     do {
-        file = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
+        return try readText(path)
     } catch {
-        throw SiteLoadError(description: "\(what) \(path) cannot be opened: \(reason(error)); \(remedy)")
+        throw SiteLoadError(description: "\(what) \(path) \(error.reason); \(remedy)")
     }
+}
+
+private struct ReadFailure: Error {
+    /// Continues a sentence that begins with the file's path.
+    var reason: String
+}
+
+/// The text of a file within the limit.
+private func readText(_ path: String) throws(ReadFailure) -> String {
     let data: Data
     do {
+        let file = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
         data = try file.read(upToCount: SiteFiles.fileBytesMax + 1) ?? Data()
     } catch {
-        throw SiteLoadError(description: "\(what) \(path) cannot be read: \(reason(error)); \(remedy)")
+        throw ReadFailure(reason: "cannot be read: \(systemReason(error))")
     }
     guard data.count <= SiteFiles.fileBytesMax else {
-        throw SiteLoadError(description: "\(what) \(path) is longer than \(SiteFiles.fileBytesMax) bytes; \(remedy)")
+        throw ReadFailure(reason: "is longer than \(SiteFiles.fileBytesMax) bytes")
     }
-    guard let text = String(data: data, encoding: .utf8) else {
-        throw SiteLoadError(description: "\(what) \(path) is not UTF-8 text; \(remedy)")
-    }
+    guard let text = String(data: data, encoding: .utf8) else { throw ReadFailure(reason: "is not UTF-8 text") }
     return text
 }
 
-private func reason(_ error: any Error) -> String {
+/// The operating system's word for a Foundation error.
+private func systemReason(_ error: any Error) -> String {
     let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError ?? error as NSError
-    return underlying.domain == NSPOSIXErrorDomain
-        ? String(cString: strerror(Int32(underlying.code))) : "\(error.localizedDescription)"
+    guard underlying.domain == NSPOSIXErrorDomain else { return error.localizedDescription }
+    return String(cString: strerror(Int32(underlying.code)))
 }

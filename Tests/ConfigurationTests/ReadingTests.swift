@@ -46,9 +46,9 @@ import Testing
         #expect(site.proxies[0].certificatePath == "/etc/meridian/tls/n1.pem")
         #expect(site.proxies[0].authorityPath == "/etc/meridian/tls/authority.pem")
         #expect(site.proxies[0].folder == "/var/lib/meridian/n1")
-        let path = try SiteFiles.federationPath(inSiteText: Sample.site, sitePath: "/etc/meridian/north.yaml")
-        #expect(path == "/etc/meridian/federation.yaml")
-        #expect(try SiteFiles.federationPath(inSiteText: "federation: ./a.yaml", sitePath: "north.yaml") == "./a.yaml")
+        let reference = try SiteFiles.federationReference(inSiteText: Sample.site, sitePath: "/etc/meridian/north.yaml")
+        #expect(reference == .init(path: "/etc/meridian/federation.yaml", line: 2, column: 13))
+        #expect(try SiteFiles.federationReference(inSiteText: "federation: ./a.yaml", sitePath: "north.yaml").path == "./a.yaml")
     }
 
     @Test func `proxies come in the shared file's order and servers in the ring's`() throws {

@@ -9,6 +9,7 @@ import Testing
     private var status: ProxyStatus {
         var status = report("n1", [south(), south(state: "refused", message: "ring differs: slots")])
         for index in status.lanes.indices {
+            status.lanes[index].gauges["slots_owned"] = 512
             status.lanes[index].gauges["client_connections"] = 3
             status.lanes[index].counters["commands_get"] = 1_234
             status.lanes[index].log.tailBytes = 2_048
@@ -28,9 +29,9 @@ import Testing
         #expect(
             StatusView(status).lines(all: false) == [
                 "north/n1 of shop: meridiand 0.1.0, pid 42, up 1 min 1 s",
-                "  LANE    STATE    CLIENTS  COMMITTED      LOG  UNSYNCED  SEGMENTS",
-                "  s1p1l0  serving        3          0  2.0 KiB   1.0 KiB         1",
-                "  s1p1l1  serving        3          0  2.0 KiB   1.0 KiB         1",
+                "  LANE    STATE    SLOTS  CLIENTS  COMMITTED      LOG  UNSYNCED  SEGMENTS",
+                "  s1p1l0  serving    512        3          0  2.0 KiB   1.0 KiB         1",
+                "  s1p1l1  serving    512        3          0  2.0 KiB   1.0 KiB         1",
                 "",
                 "  SERVER  ROLE     ADDRESS         STATE                   MISSED KEYS",
                 "  cache1  primary  10.0.0.1:11211  s1p1l0 up, s1p1l1 down            1",
