@@ -127,7 +127,9 @@ def check_command_line(world: World) -> str:
             looks += 1
             ran = federation.meridian(federation.north, *arguments)
             require(ran.code == code, f"meridian {' '.join(arguments)} ended with {ran.code}, not {code}: {ran.text[:300]}")
-            require(re.search(words, ran.text) is not None, f"meridian {' '.join(arguments)} does not say /{words}/: {ran.text[:300]}")
+            require(
+                re.search(words, ran.text) is not None, f"meridian {' '.join(arguments)} does not say /{words}/: {ran.text[:300]}"
+            )
             return ran.output
 
         for command in ("", "status", "lag", "ring", "check-config"):
@@ -152,7 +154,13 @@ def check_command_line(world: World) -> str:
         look("lag", "--config", north, "--warn", "1s", "--crit", "5s", code=3)
         text = admin.fetch(federation.north.proxies["n1"].admin, "/metrics")
         samples = [line for line in text.splitlines() if line and not line.startswith("#")]
-        bad = [line for line in samples if not re.match(r'^[a-z_:][a-z0-9_:]*(\{([a-z_]+="[^"]*",?)*\})? -?[0-9.e+-]+$|^.* (NaN|[+-]Inf)$', line, re.IGNORECASE)]
+        bad = [
+            line
+            for line in samples
+            if not re.match(
+                r'^[a-z_:][a-z0-9_:]*(\{([a-z_]+="[^"]*",?)*\})? -?[0-9.e+-]+$|^.* (NaN|[+-]Inf)$', line, re.IGNORECASE
+            )
+        ]
         require(not bad and len(samples) > 20, f"/metrics: {len(samples)} samples, not understood: {bad[:3]}")
         typed = set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
         untyped = {re.split(r"[{ ]", line)[0] for line in samples} - typed

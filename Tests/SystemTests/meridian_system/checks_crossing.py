@@ -164,7 +164,9 @@ def _every_write(federation: Federation) -> tuple[int, float]:
                 require(answer.rstrip() == write.answer, f"{what} was answered {answer[:60]!r}, not {write.answer!r}")
                 wanted = None if write.value is None else Item(write.value, write.flags, write.life)
                 at_origin = _item(client, key)
-                require(_alike(at_origin, wanted), f"{what}: the {origin.name} itself has {_told(at_origin)}, not {_told(wanted)}")
+                require(
+                    _alike(at_origin, wanted), f"{what}: the {origin.name} itself has {_told(at_origin)}, not {_told(wanted)}"
+                )
                 longest = max(longest, _await(destination, key, wanted, what))
             count += 1
     return count, longest
@@ -213,7 +215,10 @@ def check_large_load(world: World, *, writes: int = 200_000, clients: int = 20) 
         result = load.total(crew.results(timeout=280))
         seconds = time.monotonic() - begun
         require(not result.losses, f"{sum(result.losses.values())} connections were lost: {dict(result.losses.most_common(3))}")
-        require(not result.unexpected, f"{sum(result.unexpected.values())} unexpected replies: {dict(result.unexpected.most_common(3))}")
+        require(
+            not result.unexpected,
+            f"{sum(result.unexpected.values())} unexpected replies: {dict(result.unexpected.most_common(3))}",
+        )
         quiet = federation.wait_quiet()
         comparison = compare(federation.north, federation.south, [load.key_name(index) for index in range(load.KEYS)])
         require(comparison.evictions == 0, f"{comparison.evictions} evictions: the comparison would mean nothing")

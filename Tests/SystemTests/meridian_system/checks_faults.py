@@ -103,7 +103,9 @@ def check_primary_killed(world: World) -> str:
         )
         lost = sum(told.losses.values())
         require(lost == 0, f"clients lost {lost} connections: {dict(told.losses.most_common(3))}")
-        filled = wait_until(lambda: there <= set(read_server(victim, sorted(there))), "cache1 to hold again all that was read", 20.0)
+        filled = wait_until(
+            lambda: there <= set(read_server(victim, sorted(there))), "cache1 to hold again all that was read", 20.0
+        )
         held = read_server(victim, sorted(there))
         stale = [key.decode() for key in there if held[key].value != values[key]]
         require(not stale, f"{len(stale)} keys came back with an old value, such as {stale[0] if stale else ''}")
@@ -111,7 +113,11 @@ def check_primary_killed(world: World) -> str:
         federation.wait_quiet()
         time.sleep(0.5)
         text = require_ledger_holds(federation, told, sorted(values))
-        unanswered = f"{told.unanswered} writes in flight at the kill got an error ({dict(told.errors.most_common(1))})" if told.unanswered else "no error"
+        unanswered = (
+            f"{told.unanswered} writes in flight at the kill got an error ({dict(told.errors.most_common(1))})"
+            if told.unanswered
+            else "no error"
+        )
         return (
             f"{len(there)} keys read from the backup within {down:.1f} s of the kill, longest wait of any client {_ms(max(slowest, told.longest))}, "
             f"{unanswered}; back and empty after {returned - killed:.1f} s, all {len(there)} keys on it again {filled:.1f} s later; {text}"
@@ -133,7 +139,9 @@ def _read_all(site: Site, values: dict[bytes, bytes], when: str, *, values_known
                     require(reply.line == b"END", f"{when}, get {key.decode()} through {proxy.name} was answered {reply.line!r}")
                     found = reply.values[0].data if reply.values else None
                     if values_known:
-                        require(found == values[key], f"{when}, {key.decode()} through {proxy.name} is {found!r}, not {values[key]!r}")
+                        require(
+                            found == values[key], f"{when}, {key.decode()} through {proxy.name} is {found!r}, not {values[key]!r}"
+                        )
     return slowest
 
 
@@ -172,15 +180,26 @@ def check_link_cut(world: World) -> str:
         require(longest < BACKEND_TIMEOUT_SECONDS, f"a client waited {longest:.2f} s: {told.slowest[:2]}")
         for name, samples in grown.items():
             seconds = [sample.seconds for sample in samples]
-            require(seconds == sorted(seconds) and seconds[-1] > CUT_SECONDS - 6, f"lag at {name} was {seconds} s; it should have grown to nearly {CUT_SECONDS:.0f}")
-            require(samples[0].records < samples[-1].records, f"records behind at {name} did not grow: {[sample.records for sample in samples]}")
+            require(
+                seconds == sorted(seconds) and seconds[-1] > CUT_SECONDS - 6,
+                f"lag at {name} was {seconds} s; it should have grown to nearly {CUT_SECONDS:.0f}",
+            )
+            require(
+                samples[0].records < samples[-1].records,
+                f"records behind at {name} did not grow: {[sample.records for sample in samples]}",
+            )
             heard = samples[-1].last_heard
             require(heard is not None and heard > CUT_SECONDS - 6, f"last heard at {name} was {heard} s ago according to status")
-            require(re.search(r"not heard", said[name]) is not None, f"`meridian lag` at {name} does not say 'not heard': {said[name]!r}")
+            require(
+                re.search(r"not heard", said[name]) is not None,
+                f"`meridian lag` at {name} does not say 'not heard': {said[name]!r}",
+            )
         keys = [load.key_name(index) for index in range(load.KEYS)]
         text = require_ledger_holds(federation, told, keys)
         zero = time.monotonic() - healed
-        behind = ", ".join(f"{name} {samples[-1].seconds:.0f} s and {samples[-1].records} records" for name, samples in grown.items())
+        behind = ", ".join(
+            f"{name} {samples[-1].seconds:.0f} s and {samples[-1].records} records" for name, samples in grown.items()
+        )
         return (
             f"{result.writes + told.acknowledged} writes around a cut of {CUT_SECONDS:.0f} s, no error, longest wait {_ms(longest)}; "
             f"lag of one lane grew to {behind}, 'not heard'; all done {zero:.1f} s after healing; {text}"
@@ -251,7 +270,9 @@ def check_site_down(world: World) -> str:
         client = Roaming([*south.clients, *north.clients], timeout=5.0)
         values = {b"customer:%d" % index: b"basket %d" % index for index in range(1_000)}
         for key, value in values.items():
-            require(client.ask([store("set", key, value, flags=1, expiry=3_000)])[0].line == b"STORED", f"set {key.decode()} failed")
+            require(
+                client.ask([store("set", key, value, flags=1, expiry=3_000)])[0].line == b"STORED", f"set {key.decode()} failed"
+            )
         federation.wait_quiet()
         for proxy in south.proxies.values():
             if proxy.process is not None:
@@ -273,7 +294,9 @@ def check_site_down(world: World) -> str:
         switched = time.monotonic() - begun
         for index in range(500):
             key = b"since:%d" % index
-            require(client.ask([store("set", key, b"%d" % index)])[0].line == b"STORED", f"set {key.decode()} in the north failed")
+            require(
+                client.ask([store("set", key, b"%d" % index)])[0].line == b"STORED", f"set {key.decode()} in the north failed"
+            )
         behind = sum(entry.records for proxy in north.proxies.values() for entry in proxy.status().destinations)
         require(behind >= 500, f"lag towards the dead south counts {behind} records, not the 500 that were written")
         for server in south.memcacheds:
@@ -310,6 +333,11 @@ def check_orderly_leave(world: World) -> str:
         time.sleep(1.0)
         told = finish_ledgers(crews)
         require(not told.errors, f"clients saw {sum(told.errors.values())} error replies: {dict(told.errors.most_common(3))}")
-        require(told.longest < BACKEND_TIMEOUT_SECONDS, f"a request took {told.longest:.2f} s: {[(f'{took:.2f} s', what) for took, _, what in told.slowest[:3]]}")
+        require(
+            told.longest < BACKEND_TIMEOUT_SECONDS,
+            f"a request took {told.longest:.2f} s: {[(f'{took:.2f} s', what) for took, _, what in told.slowest[:3]]}",
+        )
         text = require_ledger_holds(federation, told)
-        return f"SIGTERM ended {', '.join(exits)}; no error reply, longest wait {_ms(told.longest)}, reconnection included; {text}"
+        return (
+            f"SIGTERM ended {', '.join(exits)}; no error reply, longest wait {_ms(told.longest)}, reconnection included; {text}"
+        )

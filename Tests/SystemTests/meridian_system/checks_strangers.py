@@ -43,7 +43,9 @@ def _papers(federation: Federation, folder: Path) -> list[_Stranger]:
     federation.certify("proxy", str(expired), federation.name, "south", "s2", "--days", "-1")
     federation.certify("proxy", str(elsewhere), federation.name, "east", "s2")
     return [
-        _Stranger("another authority", foreign / "s2.pem", foreign / "s2.key", r"another authority|unknown (ca|authority)|issuer"),
+        _Stranger(
+            "another authority", foreign / "s2.pem", foreign / "s2.key", r"another authority|unknown (ca|authority)|issuer"
+        ),
         _Stranger("expired", expired / "s2.pem", expired / "s2.key", r"expired"),
         _Stranger("wrong site name", elsewhere / "s2.pem", elsewhere / "s2.key", r"east"),
     ]
@@ -98,7 +100,9 @@ def _expect_words(proxy: Proxy, since: int, words: str, what: str) -> str:
     try:
         wait_until(lambda: line() is not None, "", _REFUSAL_SECONDS)
     except TimeoutError:
-        raise Failed(f"{what}: the log of {proxy.name} says nothing that matches /{words}/; it says: {proxy.log_text(since)[-600:]!r}") from None
+        raise Failed(
+            f"{what}: the log of {proxy.name} says nothing that matches /{words}/; it says: {proxy.log_text(since)[-600:]!r}"
+        ) from None
     return line() or ""
 
 
@@ -161,7 +165,9 @@ def _refused_proxy(federation: Federation, config: Path, words: str, what: str) 
     return f"{what}: {found()}"
 
 
-def _wrong_s2(federation: Federation, folder: Path, name: str, *, papers: _Stranger | None = None, weights: tuple[int, int] | None = None) -> Path:
+def _wrong_s2(
+    federation: Federation, folder: Path, name: str, *, papers: _Stranger | None = None, weights: tuple[int, int] | None = None
+) -> Path:
     """A site file for s2 with other papers or another ring."""
     site: Site = federation.south
     config = folder / f"{name}.yaml"

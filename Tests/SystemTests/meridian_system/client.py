@@ -130,7 +130,15 @@ def store(
 ) -> Request:
     """set, add, replace, append, prepend or cas."""
     token = b"" if cas is None else b" %d" % cas
-    head = b"%s %s %d %d %d%s%s\r\n" % (verb.encode(), _key(key), flags, expiry, len(value), token, b" noreply" if noreply else b"")
+    head = b"%s %s %d %d %d%s%s\r\n" % (
+        verb.encode(),
+        _key(key),
+        flags,
+        expiry,
+        len(value),
+        token,
+        b" noreply" if noreply else b"",
+    )
     return Request(head + value + b"\r\n", Shape.SILENT if noreply else Shape.LINE)
 
 
@@ -204,7 +212,7 @@ class Client:
             raise ConnectionLost(f"reading from {self.endpoint}: {error}") from error
         if data is None or len(data) != count:
             raise ConnectionLost(f"reading from {self.endpoint}: the connection was closed within a block")
-        return data
+        return bytes(data)
 
     def read_reply(self, shape: Shape) -> Reply:
         """The next reply, of the shape that its request had."""

@@ -209,13 +209,19 @@ class RandomCommands:
                                    self._random.random() < 0.1 else (b"0", b"0", b"100", b"5000", b"-1"))  # fmt: skip
 
     def _flags(self) -> bytes:
-        return self._random.choice((b"0", b"1", b"768", b"4294967295") if self._random.random() < 0.95 else (b"-1", b"4294967296", b"x"))
+        return self._random.choice(
+            (b"0", b"1", b"768", b"4294967295") if self._random.random() < 0.95 else (b"-1", b"4294967296", b"x")
+        )
 
     def _value(self) -> bytes:
         chance = self._random.random()
         if chance < 0.4:
             return b"%d" % self._random.choice((0, 1, 9, 10, 99, 2**32, 2**64 - 1, self._random.randrange(1000)))
-        size = self._random.choice((0, 1, 5, 20, 100, 1000, 9000)) if chance < 0.995 else self._random.choice((70_000, _LIMIT - 500, _LIMIT, _LIMIT + 1))
+        size = (
+            self._random.choice((0, 1, 5, 20, 100, 1000, 9000))
+            if chance < 0.995
+            else self._random.choice((70_000, _LIMIT - 500, _LIMIT, _LIMIT + 1))
+        )
         return self._random.randbytes(min(size, 64)) + b"v" * max(0, size - 64)
 
     def _noreply(self) -> bytes:
@@ -297,7 +303,9 @@ class RandomCommands:
 
     def _mangled(self) -> bytes:
         """A line with something wrong; storage commands are left out, as their block would be taken for commands."""
-        text = self._random.choice((self._retrieval, self._number, self._remove, self._touch, self._meta_get, self._meta_delete))().rstrip(b"\r\n")
+        text = self._random.choice(
+            (self._retrieval, self._number, self._remove, self._touch, self._meta_get, self._meta_delete)
+        )().rstrip(b"\r\n")
         words = text.split(b" ")
         kind = self._random.randrange(6)
         if kind == 0:
@@ -311,5 +319,7 @@ class RandomCommands:
         elif kind == 4:
             return b" ".join(words) + b"\n"
         else:
-            return self._random.choice((b"\r\n", b"\n", b" \r\n", b"verbosity 1\r\n", b"mn x\r\n", b"get\r\n", b"ms\r\n", b"x" * 500 + b"\r\n"))
+            return self._random.choice(
+                (b"\r\n", b"\n", b" \r\n", b"verbosity 1\r\n", b"mn x\r\n", b"get\r\n", b"ms\r\n", b"x" * 500 + b"\r\n")
+            )
         return b" ".join(words) + b"\r\n"

@@ -115,9 +115,7 @@ class Difference:
     found: bytes
 
     def __str__(self) -> str:
-        return (
-            f"{self.where}\n  sent      {_shown(self.sent)}\n  memcached {_shown(self.expected)}\n  proxy     {_shown(self.found)}"
-        )
+        return f"{self.where}\n  sent      {_shown(self.sent)}\n  memcached {_shown(self.expected)}\n  proxy     {_shown(self.found)}"
 
 
 def _shown(data: bytes) -> str:

@@ -163,7 +163,9 @@ class Federation:
         folder.mkdir(parents=True, exist_ok=True)
         ports = ports or Ports()
         # Client ports first: those that people type are the first ones.
-        listeners = {number: [Endpoint(_LOOPBACK, ports.take(space), space) for _ in (1, 2)] for number, space in self._networks()}
+        listeners = {
+            number: [Endpoint(_LOOPBACK, ports.take(space), space) for _ in (1, 2)] for number, space in self._networks()
+        }
         self.north = self._site("north", 1, ports, listeners[1])
         self.south = self._site("south", 2, ports, listeners[2])
 
@@ -199,7 +201,9 @@ class Federation:
         user = unprivileged_user(self.wire is not None and self.wire.mapped)
 
         def memcached(label: str) -> Memcached:
-            return Memcached(self.supervisor, f"{name}-{label}", local(), self.folder, megabytes=self.options.megabytes, user=user)
+            return Memcached(
+                self.supervisor, f"{name}-{label}", local(), self.folder, megabytes=self.options.megabytes, user=user
+            )
 
         site.primaries = {label: memcached(label) for label in ("cache1", "cache2")}
         if self.options.backup:
@@ -257,7 +261,9 @@ class Federation:
         for site in self.sites:
             lines += [f"  - id: {site.number}", f"    name: {site.name}", "    proxies:"]
             for proxy in site.proxies.values():
-                lines.append(f"      - {{id: {proxy.number}, name: {proxy.name}, replication: {_quoted(str(proxy.replication))}}}")
+                lines.append(
+                    f"      - {{id: {proxy.number}, name: {proxy.name}, replication: {_quoted(str(proxy.replication))}}}"
+                )
         return "\n".join(lines) + "\n"
 
     def site_yaml(self, site: Site, *, federation_file: str = "federation.yaml") -> str:
@@ -271,7 +277,9 @@ class Federation:
         lines += [f"  {label}: {_quoted(str(server.endpoint))}" for label, server in site.primaries.items()]
         if site.backups:
             lines.append("backups:")
-            lines += [f"  - {{name: {label}, address: {_quoted(str(server.endpoint))}}}" for label, server in site.backups.items()]
+            lines += [
+                f"  - {{name: {label}, address: {_quoted(str(server.endpoint))}}}" for label, server in site.backups.items()
+            ]
         lines.append("proxies:")
         for proxy in site.proxies.values():
             lines += [
@@ -361,7 +369,9 @@ class Federation:
             if not unclear and committed == before:
                 return time.monotonic() - begun
             before = committed if not unclear else None
-            found = "; ".join(f"{entry.lane}→{entry.site} {entry.state} {entry.records} records {entry.message}" for entry in unclear[:4])
+            found = "; ".join(
+                f"{entry.lane}→{entry.site} {entry.state} {entry.records} records {entry.message}" for entry in unclear[:4]
+            )
             time.sleep(0.25)
         raise TimeoutError(f"lag did not come to zero within {timeout:.0f} s: {found}")
 

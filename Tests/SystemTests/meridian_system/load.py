@@ -204,7 +204,9 @@ class MixedClient:
         if mode in (" MA", " MP"):
             size = min(size, 60)
         text = b"ms %s T%d F%d" % (key, max(self._expiry(), -1), self._flags()) + mode.encode()
-        return _Step(f"ms{mode}", meta(text, self._bytes(size)), (*_META_STORE, b"SERVER_ERROR out of memory storing object"), size)
+        return _Step(
+            f"ms{mode}", meta(text, self._bytes(size)), (*_META_STORE, b"SERVER_ERROR out of memory storing object"), size
+        )
 
     def _meta_delete(self, key: bytes) -> _Step:
         return _Step("md", meta(b"md " + key), (b"HD", b"NF"))

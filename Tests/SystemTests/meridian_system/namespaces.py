@@ -90,7 +90,9 @@ class Wire:
         if _libc.unshare(_CLONE_NEWNET) != 0:
             # Not root: a user namespace, where we are, may be allowed.
             user, group = os.getuid(), os.getgid()
-            _check(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET), "making a network namespace (it takes root, or user namespaces)")
+            _check(
+                _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET), "making a network namespace (it takes root, or user namespaces)"
+            )
             for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
                 with open(f"/proc/self/{name}", "w") as file:
                     file.write(text)
@@ -100,7 +102,18 @@ class Wire:
         self.south = Namespace.current()
         self.north.enter()
         self.north.ip(
-            "link", "add", "wire-north", "address", _NORTH_HARDWARE, "type", "veth", "peer", "name", "wire-south", "address", _SOUTH_HARDWARE
+            "link",
+            "add",
+            "wire-north",
+            "address",
+            _NORTH_HARDWARE,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "wire-south",
+            "address",
+            _SOUTH_HARDWARE,
         )
         self.north.ip("link", "set", "wire-south", "netns", self.south.path)
         for namespace, link, address in ((self.north, "wire-north", NORTH_ADDRESS), (self.south, "wire-south", SOUTH_ADDRESS)):

@@ -1,8 +1,8 @@
 """The system tests that `Tests/run` runs besides `Sites/demo --check`: a line for each, `N passed, N failed` at the end.
 
-    python3 -m meridian_system.suite --binaries .build/release                      everything, with fixed seeds and small budgets
-    python3 -m meridian_system.suite --binaries … --only fuzz --budget 3600         open-ended fuzzing, with new seeds
-    python3 -m meridian_system.suite --binaries … --only differential --seed 7 --pieces 10000
+python3 -m meridian_system.suite --binaries .build/release                      everything, with fixed seeds and small budgets
+python3 -m meridian_system.suite --binaries … --only fuzz --budget 3600         open-ended fuzzing, with new seeds
+python3 -m meridian_system.suite --binaries … --only differential --seed 7 --pieces 10000
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,7 +56,10 @@ def tools_can_fail(world: World) -> str:
         equal = Differential(one.endpoint, two.endpoint)
         equal.random(1, 60)
         equal.close()
-        require(not equal.result.differences, f"two memcacheds differ: {equal.result.differences[0] if equal.result.differences else ''}")
+        require(
+            not equal.result.differences,
+            f"two memcacheds differ: {equal.result.differences[0] if equal.result.differences else ''}",
+        )
         different = Differential(one.endpoint, without_cas.endpoint)
         different.random(2, 60)
         different.close()
@@ -117,7 +119,9 @@ def _differential(world: World, name: str, drive: Callable[[Differential], None]
             (federation.folder / "differences.txt").write_text("\n\n".join(str(difference) for difference in result.differences))
             if result.differences:
                 shown = "\n".join(str(difference) for difference in result.differences[:6])
-                raise Failed(f"{len(result.differences)} differences in {result.pieces} pieces; all: {federation.folder / 'differences.txt'}\n{shown}")
+                raise Failed(
+                    f"{len(result.differences)} differences in {result.pieces} pieces; all: {federation.folder / 'differences.txt'}\n{shown}"
+                )
             return f"{result.pieces} pieces, {result.bytes_sent / 1e6:.1f} MB sent, {result.bytes_compared / 1e6:.1f} MB of replies equal"
     finally:
         reference.kill()
@@ -134,7 +138,9 @@ def memccapable(world: World) -> str:
             worse = [name for name, passed in expected.items() if passed and not found.get(name, False)]
             require(not worse, f"memcached passes, a proxy does not: {', '.join(worse)}")
             neither = [name for name, passed in expected.items() if not passed]
-            return f"{sum(found.values())} of {len(expected)} cases pass" + (f"; memcached itself fails {', '.join(neither)}" if neither else "")
+            return f"{sum(found.values())} of {len(expected)} cases pass" + (
+                f"; memcached itself fails {', '.join(neither)}" if neither else ""
+            )
     finally:
         reference.kill()
 

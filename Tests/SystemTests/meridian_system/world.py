@@ -35,7 +35,9 @@ class World:
     ports: Ports = field(default_factory=Ports)
 
     @classmethod
-    def make(cls, binaries: Path, folder: Path, supervisor: Supervisor, seed: int, *, loops: int = 2, keep: bool = False) -> World:
+    def make(
+        cls, binaries: Path, folder: Path, supervisor: Supervisor, seed: int, *, loops: int = 2, keep: bool = False
+    ) -> World:
         """A world with networks of its own if that can be; to be made before there are threads or children."""
         folder.mkdir(parents=True, exist_ok=True)
         # memcached runs as nobody and logs through a file that is open already; the folder itself may stay private.
