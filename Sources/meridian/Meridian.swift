@@ -10,11 +10,16 @@ struct Meridian: ParsableCommand {
         discussion: """
             The daemon is meridiand; this command asks its admin endpoints and checks its files.
 
-            Is everything well?           meridian status --config north.yaml
-            How far behind is the south?  meridian lag --config north.yaml --watch
-            As a monitoring plugin:       meridian lag --config north.yaml --warn 1s --crit 5s
-            Where does a key live?        meridian ring user:1234 --config north.yaml south.yaml
-            Are my files right?           meridian check-config north.yaml south.yaml
+            Is everything well?
+              meridian status --config north.yaml
+            How far behind is the south?
+              meridian lag --config north.yaml --watch
+            The same as a monitoring plugin:
+              meridian lag --config north.yaml --warn 1s --crit 5s
+            Where does a key live?
+              meridian ring user:1234 --config north.yaml south.yaml
+            Are my files right?
+              meridian check-config north.yaml south.yaml
 
             Admin endpoints are reached only from their own machine: run this beside the proxies, or forward a port \
             (ssh -L 11400:127.0.0.1:11400 proxyhost) and use --admin 127.0.0.1:11400.
