@@ -112,11 +112,17 @@ public struct SimulationOptions: Sendable {
     /// Known bugs to exhibit.
     public var planted: PlantedBugs
 
-    /// Draws a run from its seed; `minutes` of load and faults.
-    public init(seed: UInt64, minutes: Double = 1, planted: PlantedBugs = []) {
+    /// Names of the bugs that can be planted.
+    public static let bugNames = PlantedBugs.named.map(\.name)
+
+    /// The bug with this name; nothing for nil or an unknown name.
+    static func bugs(named name: String?) -> PlantedBugs { PlantedBugs.named.first { $0.name == name }?.bug ?? [] }
+
+    /// Draws a run from its seed: `minutes` of load and faults, and a known bug to exhibit, if one is named.
+    public init(seed: UInt64, minutes: Double = 1, bug: String? = nil) {
         var random = SeededRandom(seed: seed &* 0x2545_f491_4f6c_dd1d &+ 1)
         self.seed = seed
-        self.planted = planted
+        planted = Self.bugs(named: bug)
         loadMicroseconds = UInt64(minutes * 60_000_000)
         faults = Self.drawFaults(&random)
         let small = faults.contains(.itemLimits) ? random.below(2) : -1

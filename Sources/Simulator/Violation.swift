@@ -20,6 +20,8 @@ public enum Invariant: String, Sendable, CaseIterable {
     case forgottenIsStable = "7 forgotten is stable"
     /// The lane used its shell as the seam demands: files that exist, connections that are open.
     case seamIsKept = "8 seam is kept"
+    /// A directed scenario did not end as it must.
+    case scenario = "9 scenario's outcome"
 }
 
 /// One breach of a rule.
