@@ -6,7 +6,7 @@ extension RequestParser {
 
     /// True when the last token is `noreply`.
     private static func endsWithNoreply(_ line: CommandLine, _ bytes: UnsafeRawBufferPointer) -> Bool {
-        Word.of(line[line.count - 1].of(bytes)) == Word.of("noreply")
+        Word.of(line[line.count - 1], in: bytes) == Word.noreply
     }
 
     /// A refusal that `noreply` silences.
@@ -18,13 +18,14 @@ extension RequestParser {
     func retrieval(_ verb: Verb, _ line: CommandLine, _ bytes: UnsafeRawBufferPointer) -> ParseOutcome {
         if line.count < 2 { return Self.error(line) }
         var request = Request(verb: verb, lineBytes: line.bytes)
-        request.isPlain = line.isPlain
+        // `bget` is passed on as `get`: newer servers have dropped the name.
+        request.isPlain = line.isPlain && !(verb == .get && line[0].count == 4)
         var first = 1
         if verb == .gat || verb == .gats {
             guard let exptime = Numbers.signed32(line[1].of(bytes), &request.isPlain) else {
                 return Self.refuse("CLIENT_ERROR invalid exptime argument\r\n", line)
             }
-            request.exptime = Int64(exptime)
+            request.exptimeSeconds = exptime
             first = 2
             // Nothing to look up: memcached answers with the end of an empty list.
             if line.count == 2 { return Self.refuse("END\r\n", line) }
@@ -35,11 +36,11 @@ extension RequestParser {
         for index in first..<line.count where line[index].count > MemcacheLimits.keyBytesMax {
             return Self.refuse(Self.badFormat, line)
         }
-        request.keyCount = line.count - first
+        request.keysNamed = UInt32(line.count - first)
         var beyond = KeyCursor(in: bytes, from: line.rest, to: line.end)
         while let key = beyond.next() {
             if key.count > MemcacheLimits.keyBytesMax { return Self.refuse(Self.badFormat, line) }
-            request.keyCount += 1
+            request.keysNamed += 1
         }
         return .request(request)
     }
@@ -70,9 +71,9 @@ extension RequestParser {
         let block = Self.blockBytes(length)
         if block == 0 { return Self.refuse(Self.badFormat, line, noreply: request.noreply) }
         request.key = line[1].span
-        request.keyCount = 1
+        request.keysNamed = 1
         request.flags = flags
-        request.exptime = Int64(exptime)
+        request.exptimeSeconds = exptime
         if KeyRules.itemBytes(keyBytes: request.key.count, flags: flags, valueBytes: block - 2) > itemBytesMax {
             let reply: StaticString = request.noreply ? "" : "SERVER_ERROR object too large for cache\r\n"
             if verb != .set { return Self.refuse(reply, line, swallow: block) }
@@ -103,7 +104,7 @@ extension RequestParser {
             return Self.refuse("CLIENT_ERROR invalid numeric delta argument\r\n", line, noreply: request.noreply)
         }
         request.key = line[1].span
-        request.keyCount = 1
+        request.keysNamed = 1
         request.delta = delta
         return .request(request)
     }
@@ -122,8 +123,8 @@ extension RequestParser {
             return Self.refuse("CLIENT_ERROR invalid exptime argument\r\n", line, noreply: request.noreply)
         }
         request.key = line[1].span
-        request.keyCount = 1
-        request.exptime = Int64(exptime)
+        request.keysNamed = 1
+        request.exptimeSeconds = exptime
         return .request(request)
     }
 
@@ -133,7 +134,7 @@ extension RequestParser {
         var request = Request(verb: .delete, lineBytes: line.bytes)
         request.isPlain = line.isPlain
         if line.count > 2 {
-            let zero = Word.of(line[2].of(bytes)) == Word.of("0")
+            let zero = Word.of(line[2], in: bytes) == Word.zero
             request.noreply = Self.endsWithNoreply(line, bytes)
             let valid = line.count == 3 ? zero || request.noreply : zero && request.noreply
             if !valid {
@@ -146,7 +147,7 @@ extension RequestParser {
             return Self.refuse(Self.badFormat, line, noreply: request.noreply)
         }
         request.key = line[1].span
-        request.keyCount = 1
+        request.keysNamed = 1
         return .request(request)
     }
 
@@ -159,7 +160,7 @@ extension RequestParser {
             guard let delay = Numbers.signed32(line[1].of(bytes), &request.isPlain) else {
                 return Self.refuse("CLIENT_ERROR invalid exptime argument\r\n", line, noreply: request.noreply)
             }
-            request.exptime = Int64(delay)
+            request.exptimeSeconds = delay
         }
         return .request(request)
     }
@@ -186,7 +187,7 @@ extension RequestParser {
 
     /// `config get cluster`
     func config(_ line: CommandLine, _ bytes: UnsafeRawBufferPointer) -> ParseOutcome {
-        if line.count == 3, Word.of(line[1].of(bytes)) == Word.of("get"), Word.of(line[2].of(bytes)) == Word.of("cluster") {
+        if line.count == 3, Word.of(line[1], in: bytes) == Word.get, Word.of(line[2], in: bytes) == Word.cluster {
             return .request(Request(verb: .configGetCluster, lineBytes: line.bytes))
         }
         return Self.error(line)

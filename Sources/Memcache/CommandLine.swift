@@ -4,16 +4,22 @@
 //     ^    ^   ^ ^ ^  ^              only spaces separate; a tab belongs to its token
 //     0    1   2 3 4  end
 
-/// Where a token stands.
+/// Where a token stands. 16 bits are enough: no line is longer than `retrievalLineBytesMax`.
 struct Token {
-    var start: Int32 = 0
-    var count: Int32 = 0
+    var first: UInt16 = 0
+    var length: UInt16 = 0
 
     @inline(__always)
-    var span: Span { Span(start: Int(start), count: Int(count)) }
+    var start: Int { Int(first) }
+    @inline(__always)
+    var count: Int { Int(length) }
+    @inline(__always)
+    var span: Span { Span(start: start, count: count) }
 
     @inline(__always)
-    func of(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer { span.of(bytes) }
+    func of(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: bytes[start..<start + count])
+    }
 }
 
 /// A command line's tokens, the first 23 of them.
@@ -76,7 +82,7 @@ struct CommandLine {
 
     @inline(__always)
     private mutating func append(_ start: Int, _ end: Int) {
-        tokens[count] = Token(start: Int32(truncatingIfNeeded: start), count: Int32(truncatingIfNeeded: end - start))
+        tokens[count] = Token(first: UInt16(start), length: UInt16(end - start))
         count += 1
     }
 
@@ -87,34 +93,7 @@ struct CommandLine {
     /// From the first byte of a token to the end of the text; empty at `end` when there is no such token.
     @inline(__always)
     func tail(from index: Int) -> Span {
-        index < count ? Span(start: Int(tokens[index].start), count: end - Int(tokens[index].start)) : Span(start: end, count: 0)
-    }
-}
-
-/// Short words as numbers, so that one comparison recognises them.
-enum Word {
-    /// Up to eight bytes, the first one lowest; 0 when the token is longer.
-    @inline(__always)
-    static func of(_ token: UnsafeRawBufferPointer) -> UInt64 {
-        if token.count > 8 { return 0 }
-        var word: UInt64 = 0
-        var shift: UInt64 = 0
-        for byte in token {
-            word |= UInt64(byte) << shift
-            shift += 8
-        }
-        return word
-    }
-
-    /// The number of a literal of up to eight bytes.
-    @inline(__always)
-    static func of(_ text: StaticString) -> UInt64 {
-        of(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
-    }
-
-    /// True when the token reads exactly so, whatever its length.
-    static func isEqual(_ token: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
-        token.elementsEqual(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+        index < count ? Span(start: tokens[index].start, count: end - tokens[index].start) : Span(start: end, count: 0)
     }
 }
 

@@ -40,7 +40,7 @@ public enum KeyRules {
 
 extension Request {
     /// Hands out the key as memcached knows it, decoded if it was sent in base64. `bytes` must be what was parsed.
-    @inline(__always)
+    @inlinable
     public func withKey<Result>(in bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) throws -> Result) rethrows
         -> Result
     {
@@ -56,20 +56,23 @@ extension Request {
 
 /// The keys of a retrieval, one after the other.
 public struct KeyCursor {
-    private let bytes: UnsafeRawBufferPointer
-    private var at: Int
-    private let end: Int
+    @usableFromInline let bytes: UnsafeRawBufferPointer
+    @usableFromInline var at: Int
+    @usableFromInline let end: Int
 
     /// Starts before the first key; `bytes` must be what was parsed, and stay until the cursor is done.
+    @inlinable
     public init(_ request: Request, in bytes: UnsafeRawBufferPointer) {
         self.init(in: bytes, from: request.arguments.start, to: request.arguments.end)
     }
 
     /// Starts before the first of the words in a span, such as a meta command's flags.
+    @inlinable
     public init(_ span: Span, in bytes: UnsafeRawBufferPointer) {
         self.init(in: bytes, from: span.start, to: span.end)
     }
 
+    @inlinable
     init(in bytes: UnsafeRawBufferPointer, from start: Int, to end: Int) {
         self.bytes = bytes
         at = start
@@ -77,7 +80,7 @@ public struct KeyCursor {
     }
 
     /// The next key, nil after the last.
-    @inline(__always)
+    @inlinable
     public mutating func next() -> Span? {
         while at < end, bytes[at] == 32 { at += 1 }
         if at == end { return nil }

@@ -32,9 +32,9 @@ extension RequestParser {
                     continue
                 }
                 switch letter {
-                case UInt8(ascii: "T"): request.exptime = Int64(exptime)
-                case UInt8(ascii: "N"): request.meta.vivifyExptime = Int64(exptime)
-                default: request.meta.recacheExptime = Int64(exptime)
+                case UInt8(ascii: "T"): request.exptimeSeconds = exptime
+                case UInt8(ascii: "N"): request.meta.vivifySeconds = exptime
+                default: request.meta.recacheSeconds = exptime
                 }
             case UInt8(ascii: "F"):
                 guard let flags = Numbers.unsigned32(argument, &request.isPlain) else {
@@ -104,7 +104,7 @@ extension RequestParser {
         var request = Request(verb: verb, lineBytes: line.bytes)
         request.isPlain = line.isPlain
         request.key = line[1].span
-        request.keyCount = 1
+        request.keysNamed = 1
         return request
     }
 
@@ -164,7 +164,7 @@ extension RequestParser {
     func metaDebug(_ line: CommandLine, _ bytes: UnsafeRawBufferPointer) -> ParseOutcome {
         if line.count < 2 || line[1].count > MemcacheLimits.keyBytesMax { return Self.refuse(Self.badFormat, line) }
         var request = Self.request(.me, line)
-        if line.count >= 3, Word.of(line[2].of(bytes)) == Word.of("b") {
+        if line.count >= 3, Word.of(line[2], in: bytes) == Word.b {
             request.base64Key = true
             if !Self.decodes(request.key.of(bytes)) { return Self.refuse(Self.badFormat, line) }
         }

@@ -116,7 +116,7 @@ public struct StatCursor {
         guard let newline = LineSearch.newline(in: bytes, from: at, limit: end) else { return nil }
         let start = at + 5
         let stop = newline - 1
-        if stop < start || !Word.isEqual(UnsafeRawBufferPointer(rebasing: bytes[at..<start]), "STAT ") { return nil }
+        if stop < start || Word.prefix(5, of: UnsafeRawBufferPointer(rebasing: bytes[at..<stop])) != Word.statStart { return nil }
         at = newline + 1
         var space = start
         while space < stop, bytes[space] != 32 { space += 1 }

@@ -54,11 +54,11 @@ public enum ReplyScanner {
         let first = head[0]
         if first != UInt8(ascii: "E") && first != UInt8(ascii: "C") && first != UInt8(ascii: "S") { return nil }
         let kind: ReplyKind
-        if starts(head, "ERROR") {
+        if Word.prefix(5, of: head) == Word.errorStart {
             kind = .error
-        } else if starts(head, "CLIENT_ERROR") {
+        } else if Word.prefix(8, of: head) == Word.clientErrorStart, starts(head, "CLIENT_ERROR") {
             kind = .clientError
-        } else if starts(head, "SERVER_ERROR") {
+        } else if Word.prefix(8, of: head) == Word.serverErrorStart, starts(head, "SERVER_ERROR") {
             kind = .serverError
         } else {
             return nil
@@ -71,18 +71,18 @@ public enum ReplyScanner {
     private static func single(_ head: UnsafeRawBufferPointer, headBytes: Int) -> ReplyScan {
         let kind: ReplyKind
         switch Word.of(head) {
-        case Word.of("STORED"): kind = .stored
-        case Word.of("EXISTS"): kind = .exists
-        case Word.of("DELETED"): kind = .deleted
-        case Word.of("TOUCHED"): kind = .touched
-        case Word.of("OK"): kind = .ok
-        case Word.of("RESET"): kind = .reset
+        case Word.storedReply: kind = .stored
+        case Word.existsReply: kind = .exists
+        case Word.deletedReply: kind = .deleted
+        case Word.touchedReply: kind = .touched
+        case Word.okReply: kind = .ok
+        case Word.resetReply: kind = .reset
         default:
             if Word.isEqual(head, "NOT_FOUND") {
                 kind = .notFound
             } else if Word.isEqual(head, "NOT_STORED") {
                 kind = .notStored
-            } else if starts(head, "VERSION ") {
+            } else if Word.prefix(8, of: head) == Word.versionStart {
                 var reply = Reply(kind: .version, headBytes: headBytes)
                 reply.value = Span(start: 8, count: head.count - 8)
                 return .reply(reply)
@@ -98,8 +98,8 @@ public enum ReplyScanner {
     private static func retrieval(
         _ bytes: UnsafeRawBufferPointer, _ head: UnsafeRawBufferPointer, headBytes: Int, _ valueBytesMax: Int
     ) -> ReplyScan {
-        if Word.of(head) == Word.of("END") { return .reply(Reply(kind: .end, headBytes: headBytes)) }
-        guard starts(head, "VALUE ") else { return .malformed(reason: "neither VALUE nor END") }
+        if Word.of(head) == Word.endReply { return .reply(Reply(kind: .end, headBytes: headBytes)) }
+        guard Word.prefix(6, of: head) == Word.valueStart else { return .malformed(reason: "neither VALUE nor END") }
         var reply = Reply(kind: .value, headBytes: headBytes)
         var words = KeyCursor(in: head, from: 6, to: head.count)
         guard let key = words.next(), let flags = words.next(), let size = words.next() else {
@@ -130,12 +130,12 @@ public enum ReplyScanner {
         case .malformed(let reason): return .malformed(reason: reason)
         case .found(let end):
             let tail = UnsafeRawBufferPointer(rebasing: bytes[start..<end - 2])
-            if Word.of(tail) == Word.of("END") {
+            if Word.of(tail) == Word.endReply {
                 reply.bytes = end
                 return .reply(reply)
             }
             guard var error = error(tail, headBytes: end) else { return .malformed(reason: "no END behind a value") }
-            error.value.start = start
+            error.value = Span(start: start, count: error.value.count)
             return .reply(error)
         }
     }
@@ -146,7 +146,9 @@ public enum ReplyScanner {
     private static func block(
         _ bytes: UnsafeRawBufferPointer, _ reply: inout Reply, _ size: UInt64, _ valueBytesMax: Int, behind: Int
     ) -> ReplyScan? {
-        if size > UInt64(valueBytesMax) { return .malformed(reason: "a value is larger than any memcached holds") }
+        if size > UInt64(min(valueBytesMax, MemcacheLimits.replyValueBytesMax)) {
+            return .malformed(reason: "a value is larger than any memcached holds")
+        }
         reply.size = Int(size)
         reply.value = Span(start: reply.headBytes, count: reply.size)
         reply.bytes = reply.value.end + 2
@@ -231,17 +233,19 @@ public enum ReplyScanner {
                 let text = UnsafeRawBufferPointer(rebasing: bytes[start..<end - 2])
                 let kind: ReplyKind?
                 switch Word.of(text) {
-                case Word.of("END"): kind = .end
-                case Word.of("RESET"): kind = .reset
-                case Word.of("OK"): kind = .ok
+                case Word.endReply: kind = .end
+                case Word.resetReply: kind = .reset
+                case Word.okReply: kind = .ok
                 default: kind = nil
                 }
                 if let kind { return .reply(Reply(kind: kind, headBytes: end)) }
                 if var error = error(text, headBytes: end) {
-                    error.value.start = start
+                    error.value = Span(start: start, count: error.value.count)
                     return .reply(error)
                 }
-                if !starts(text, "STAT ") && !starts(text, "ITEM ") && !starts(text, "PREFIX ") {
+                if Word.prefix(5, of: text) != Word.statStart && Word.prefix(5, of: text) != Word.itemStart
+                    && !starts(text, "PREFIX ")
+                {
                     return .malformed(reason: "neither STAT nor END")
                 }
                 start = end

@@ -19,27 +19,37 @@ public enum Verb: UInt8, Sendable, CaseIterable {
     case configGetCluster
 }
 
-/// A slice of the parsed bytes: an offset from the first readable byte given to the parser, and a length.
+/// A slice of the parsed bytes: an offset from the first readable byte given to the parser, and a length. Kept in 32 bits
+/// each, since no request or reply is larger, and requests are copied around.
 public struct Span: Sendable, Hashable {
-    /// Bytes before the slice.
-    public var start: Int
-    /// Bytes in the slice.
-    public var count: Int
+    @usableFromInline var first: UInt32
+    @usableFromInline var length: UInt32
 
     /// A slice of `count` bytes from `start`.
+    @inlinable
     public init(start: Int, count: Int) {
-        self.start = start
-        self.count = count
+        first = UInt32(start)
+        length = UInt32(count)
     }
 
+    /// Bytes before the slice.
+    @inlinable
+    public var start: Int { Int(first) }
+    /// Bytes in the slice.
+    @inlinable
+    public var count: Int { Int(length) }
     /// A slice of no bytes.
-    public static let none = Span(start: 0, count: 0)
+    @inlinable
+    public static var none: Span { Span(start: 0, count: 0) }
     /// True when there is nothing in it.
-    public var isEmpty: Bool { count == 0 }
+    @inlinable
+    public var isEmpty: Bool { length == 0 }
     /// The offset behind the last byte.
-    public var end: Int { start + count }
+    @inlinable
+    public var end: Int { Int(first) + Int(length) }
 
     /// The slice's bytes; `bytes` must be what the slice was cut from.
+    @inlinable
     public func of(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(rebasing: bytes[start..<end])
     }
@@ -53,14 +63,17 @@ public struct MetaFlags: Sendable {
     public var mode: UInt8 = 0
     /// `O`: the opaque token, its `O` included.
     public var opaque = Span.none
-    /// `N`: the exptime of an item that is made because none was there.
-    public var vivifyExptime: Int64 = 0
-    /// `R`: wins the right to refresh when less than this remains.
-    public var recacheExptime: Int64 = 0
+    var vivifySeconds: Int32 = 0
+    var recacheSeconds: Int32 = 0
     /// `J`: what `ma` starts with on an item that it makes.
     public var initial: UInt64 = 0
     /// One bit per flag letter that was sent: `@` would be bit 0, `A` is bit 1.
     var letters: UInt64 = 0
+
+    /// `N`: the exptime of an item that is made because none was there.
+    public var vivifyExptime: Int64 { Int64(vivifySeconds) }
+    /// `R`: wins the right to refresh when less than this remains.
+    public var recacheExptime: Int64 { Int64(recacheSeconds) }
 
     /// True when the flag was sent.
     @inline(__always)
@@ -88,39 +101,43 @@ public struct MetaFlags: Sendable {
 public struct Request: Sendable {
     /// What is wanted.
     public var verb: Verb
-    /// Length of the command line, its newline included.
-    public var lineBytes: Int
-    /// Length of the whole request: the line, and the data block with its CRLF if there is one.
-    public var bytes: Int
-    /// The first, or only, key as sent: for meta commands with `b` still base64. For `stats` its first argument.
-    public var key = Span.none
-    /// How many keys a retrieval names; 1 for other commands with a key.
-    public var keyCount = 0
-    /// The key tokens of a retrieval, from the first to the end of the line; the arguments of `stats`.
-    public var arguments = Span.none
-    /// The data block without its CRLF.
-    public var value = Span.none
-    /// Client flags of a store.
-    public var flags: UInt32 = 0
-    /// Seconds as memcached takes them: 0 never, up to 30 days from now, above that since 1970, below 0 at once.
-    /// For `flushAll` the delay.
-    public var exptime: Int64 = 0
-    /// The CAS value to compare with.
-    public var cas: UInt64 = 0
-    /// How much to add or subtract; for `verbosity` the level.
-    public var delta: UInt64 = 0
     /// Classic `noreply`, or `q` of a meta command.
     public var noreply = false
     /// The key is sent in base64 (meta `b`).
     public var base64Key = false
     /// True when the line is written as plainly as this room would write it, so that it can be passed on as it is.
     var isPlain = false
+    private var lineLength: UInt32
+    /// Length of the whole request: the line, and the data block with its CRLF if there is one.
+    public var bytes: Int
+    /// The first, or only, key as sent: for meta commands with `b` still base64. For `stats` its first argument.
+    public var key = Span.none
+    /// The key tokens of a retrieval, from the first to the end of the line; the arguments of `stats`.
+    public var arguments = Span.none
+    /// The data block without its CRLF.
+    public var value = Span.none
+    var keysNamed: UInt32 = 0
+    /// Client flags of a store.
+    public var flags: UInt32 = 0
+    var exptimeSeconds: Int32 = 0
+    /// The CAS value to compare with.
+    public var cas: UInt64 = 0
+    /// How much to add or subtract; for `verbosity` the level.
+    public var delta: UInt64 = 0
     /// What a meta command's flags say.
     public var meta = MetaFlags()
 
+    /// Length of the command line, its newline included.
+    public var lineBytes: Int { Int(lineLength) }
+    /// How many keys a retrieval names; 1 for other commands with a key.
+    public var keyCount: Int { Int(keysNamed) }
+    /// Seconds as memcached takes them: 0 never, up to 30 days from now, above that since 1970, below 0 at once.
+    /// For `flushAll` the delay.
+    public var exptime: Int64 { Int64(exptimeSeconds) }
+
     init(verb: Verb, lineBytes: Int) {
         self.verb = verb
-        self.lineBytes = lineBytes
+        lineLength = UInt32(truncatingIfNeeded: lineBytes)
         bytes = lineBytes
     }
 

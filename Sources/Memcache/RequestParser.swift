@@ -16,8 +16,9 @@ public enum ParseOutcome: Sendable {
     /// Answer `reply` (memcached's bytes; empty where it is silent), drop `consume` bytes now, then `swallow` more as they
     /// arrive, then close if `close`.
     case refused(reply: StaticString, consume: Int, swallow: Int, close: Bool)
-    /// As `refused`, and memcached removed the item of this key: the owner has to delete it, and then to answer.
-    case refusedStore(Request, reply: StaticString, consume: Int, swallow: Int)
+    /// As `refused`, and memcached removed the item of this key: the owner has to delete it, and then to answer. (Indirect, so
+    /// that this rare case does not make every outcome larger than what a few registers move.)
+    indirect case refusedStore(Request, reply: StaticString, consume: Int, swallow: Int)
 }
 
 /// What becomes of a data block whose command line was refused because of its key.
@@ -34,8 +35,10 @@ public struct RequestParser: Sendable {
     let refusedBlock: RefusedBlock
     /// Bytes known to hold no newline.
     private var scanned = 0
-    /// A request whose line is understood and whose data block is still arriving.
-    private var waiting: Request?
+    /// A request whose line is understood and whose data block is still arriving; meaningful while `waitingBytes` is not 0.
+    private var waiting = Request(verb: .quit, lineBytes: 0)
+    /// The whole length of that request.
+    private var waitingBytes = 0
 
     /// A parser at the start of a connection. `itemBytesMax` is memcached's item limit, `-I`.
     public init(itemBytesMax: Int = MemcacheLimits.itemBytesDefault, refusedBlock: RefusedBlock = .swallowed) {
@@ -44,14 +47,14 @@ public struct RequestParser: Sendable {
     }
 
     /// After `incomplete`: how many bytes must be there in all before another call can make progress.
-    public var bytesWanted: Int { waiting?.bytes ?? scanned + 1 }
+    public var bytesWanted: Int { waitingBytes > 0 ? waitingBytes : scanned + 1 }
 
     /// Looks at what can be read. After `incomplete` the same bytes must be given again, with more behind them.
     public mutating func next(in bytes: UnsafeRawBufferPointer) -> ParseOutcome {
-        if let request = waiting {
-            if bytes.count < request.bytes { return .incomplete }
-            waiting = nil
-            return Self.withBlock(request, bytes)
+        if waitingBytes > 0 {
+            if bytes.count < waitingBytes { return .incomplete }
+            waitingBytes = 0
+            return Self.withBlock(waiting, bytes)
         }
         let limit = min(bytes.count, MemcacheLimits.retrievalLineBytesMax)
         guard let newline = LineSearch.newline(in: bytes, from: min(scanned, limit), limit: limit) else {
@@ -65,6 +68,7 @@ public struct RequestParser: Sendable {
             if request.bytes == request.lineBytes { return .request(request) }
             if bytes.count >= request.bytes { return Self.withBlock(request, bytes) }
             waiting = request
+            waitingBytes = request.bytes
             return .incomplete
         case let other:
             return other
@@ -93,9 +97,9 @@ public struct RequestParser: Sendable {
         while at < bytes.count, at <= MemcacheLimits.leadingSpacesMax, bytes[at] == 32 { at += 1 }
         if at > MemcacheLimits.leadingSpacesMax || bytes.count - at < 5 { return false }
         let start = UnsafeRawBufferPointer(rebasing: bytes[at..<at + 5])
-        let four = Word.of(UnsafeRawBufferPointer(rebasing: start[0..<4]))
-        return four == Word.of("get ") || four == Word.of("gat ") || Word.of(start) == Word.of("gets ")
-            || Word.of(start) == Word.of("gats ")
+        let four = Word.prefix(4, of: start)
+        let five = Word.prefix(5, of: start)
+        return four == Word.getStart || four == Word.gatStart || five == Word.getsStart || five == Word.gatsStart
     }
 
     /// The data block is there: is it closed as it must be?
@@ -110,35 +114,34 @@ public struct RequestParser: Sendable {
     /// The verb, and on to its rules. Names are told apart as memcached does: exactly, and in small letters.
     private func understand(_ line: CommandLine, _ bytes: UnsafeRawBufferPointer) -> ParseOutcome {
         if line.count == 0 || line[0].count < 2 { return Self.error(line) }
-        let name = line[0].of(bytes)
-        switch Word.of(name) {
-        case Word.of("get"): return retrieval(.get, line, bytes)
-        case Word.of("mg"): return metaGet(line, bytes)
-        case Word.of("set"): return storage(.set, line, bytes)
-        case Word.of("gets"): return retrieval(.gets, line, bytes)
-        case Word.of("ms"): return metaSet(line, bytes)
-        case Word.of("md"): return metaChange(.md, line, bytes)
-        case Word.of("ma"): return metaChange(.ma, line, bytes)
-        case Word.of("mn"): return .request(Request(verb: .mn, lineBytes: line.bytes))
-        case Word.of("me"): return metaDebug(line, bytes)
-        case Word.of("gat"): return retrieval(.gat, line, bytes)
-        case Word.of("gats"): return retrieval(.gats, line, bytes)
-        case Word.of("add"): return storage(.add, line, bytes)
-        case Word.of("cas"): return storage(.cas, line, bytes)
-        case Word.of("append"): return storage(.append, line, bytes)
-        case Word.of("prepend"): return storage(.prepend, line, bytes)
-        case Word.of("replace"): return storage(.replace, line, bytes)
-        case Word.of("incr"): return arithmetic(.incr, line, bytes)
-        case Word.of("decr"): return arithmetic(.decr, line, bytes)
-        case Word.of("delete"): return delete(line, bytes)
-        case Word.of("touch"): return touch(line, bytes)
-        case Word.of("version"): return .request(Request(verb: .version, lineBytes: line.bytes))
-        case Word.of("quit"): return .request(Request(verb: .quit, lineBytes: line.bytes))
-        case Word.of("stats"): return stats(line)
-        case Word.of("shutdown"): return .request(Request(verb: .shutdown, lineBytes: line.bytes))
-        case Word.of("bget"): return retrieval(.get, line, bytes)
-        case Word.of("config"): return config(line, bytes)
-        default: return longName(name, line, bytes)
+        switch Word.of(line[0], in: bytes) {
+        case Word.get: return retrieval(.get, line, bytes)
+        case Word.mg: return metaGet(line, bytes)
+        case Word.set: return storage(.set, line, bytes)
+        case Word.gets: return retrieval(.gets, line, bytes)
+        case Word.ms: return metaSet(line, bytes)
+        case Word.md: return metaChange(.md, line, bytes)
+        case Word.ma: return metaChange(.ma, line, bytes)
+        case Word.mn: return .request(Request(verb: .mn, lineBytes: line.bytes))
+        case Word.me: return metaDebug(line, bytes)
+        case Word.gat: return retrieval(.gat, line, bytes)
+        case Word.gats: return retrieval(.gats, line, bytes)
+        case Word.add: return storage(.add, line, bytes)
+        case Word.cas: return storage(.cas, line, bytes)
+        case Word.append: return storage(.append, line, bytes)
+        case Word.prepend: return storage(.prepend, line, bytes)
+        case Word.replace: return storage(.replace, line, bytes)
+        case Word.incr: return arithmetic(.incr, line, bytes)
+        case Word.decr: return arithmetic(.decr, line, bytes)
+        case Word.delete: return delete(line, bytes)
+        case Word.touch: return touch(line, bytes)
+        case Word.version: return .request(Request(verb: .version, lineBytes: line.bytes))
+        case Word.quit: return .request(Request(verb: .quit, lineBytes: line.bytes))
+        case Word.stats: return stats(line)
+        case Word.shutdown: return .request(Request(verb: .shutdown, lineBytes: line.bytes))
+        case Word.bget: return retrieval(.get, line, bytes)
+        case Word.config: return config(line, bytes)
+        default: return longName(line[0].of(bytes), line, bytes)
         }
     }
 
@@ -157,7 +160,7 @@ public struct RequestParser: Sendable {
             isKnownLetter = true
         default: isKnownLetter = isMetaName
         }
-        if !isKnownLetter, last.count >= 5, Word.isEqual(UnsafeRawBufferPointer(rebasing: last[0..<5]), "HTTP/") {
+        if !isKnownLetter, Word.prefix(5, of: last) == Word.httpStart {
             return .refused(reply: "", consume: line.bytes, swallow: 0, close: true)
         }
         return Self.error(line)
