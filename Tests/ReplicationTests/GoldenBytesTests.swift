@@ -1,0 +1,57 @@
+import Kernel
+import Replication
+import Testing
+
+/// The bytes of `Docs/stream-format.md`. They were computed apart from this code, so that encoder and decoder cannot be wrong
+/// together; two versions of Meridian understand each other for as long as these stay as they are.
+@Suite struct GoldenBytesTests {
+    static let golden = [
+        "2f0000009f4f407d010100020302010002080706050403020118171615141312111200000000000000"
+            + "0400000073686f70020000000100",
+        "1500000078555ae002100000007468652072696e677320646966666572",
+        "1a00000072449c540308070605040302010205000000000000000400000000000000",
+        "300000002a21eb7704090000000000000008070605040302010302010001181716151413121100010200"
+            + "282726252423222103020100016b",
+        "090000002505139a050900000000000000",
+        "090000000c09bc83060900000000000000",
+        "0e00000066ccad820700010200020807060504030201",
+        "37000000ed08e4d8084d0000000000000001010005000000e1f50500e1f505000d00000002000000016b11000000736574206b2035203020320d0a68690d0a",
+        "160000001ab62bcf094d00000000000000000800000053544f5245440d0a",
+        "3c0000000b40231b0a4e000000000000000101080706050403020103020100110000000000000000030000"
+            + "e1f50500e1f505000773657373696f6e0500000068656c6c6f",
+        "32000000ab52636c0b4f0000000000000002010807060504030201030201000118171615141312110001"
+            + "0200282726252423222103020100016b",
+        "09000000eb923b7f0c4f00000000000000",
+        "17000000ff43fb3c0d5000000000000000080706050403020103020100016b",
+        "3c0000002cd1689c0e50000000000000000101080706050403020103020100110000000000000000030000"
+            + "e1f50500e1f505000773657373696f6e0500000068656c6c6f",
+        "0a0000000b45e3b10e500000000000000000",
+        "04000000bba28fe90f01016b",
+        "05000000a806d0bb1003000100",
+        "33000000292d26741101080706050403020103020100110000000000000000030000e1f50500e1f50500"
+            + "0773657373696f6e0500000068656c6c6f",
+        "210000004bcf8930120807060504030201181716151413121128272625242322211100000000000000",
+        "09000000c6830b1a131100000000000000",
+    ]
+
+    @Test("Every message has the bytes that the documentation gives it", arguments: zip(examples, golden))
+    func encodes(message: Message, golden: String) {
+        #expect(hex(frame(message)) == golden)
+    }
+
+    @Test("And those bytes are that message", arguments: zip(examples, golden))
+    func decodes(message: Message, golden: String) throws {
+        let found = try decoded(bytes(golden))
+        #expect(found.message == message)
+        #expect(found.rest == 0)
+    }
+
+    private func hex(_ bytes: [UInt8]) -> String {
+        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+
+    private func bytes(_ hex: String) -> [UInt8] {
+        let digits = hex.compactMap(\.hexDigitValue)
+        return stride(from: 0, to: digits.count, by: 2).map { UInt8(digits[$0] * 16 + digits[$0 + 1]) }
+    }
+}
