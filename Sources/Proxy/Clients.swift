@@ -109,13 +109,15 @@ extension LaneNode {
         let mode = request.meta.mode | 0x20  // small letter
         switch request.verb {
         case .set: return .store
-        case .add, .replace, .cas: return .conditionalStore
+        case .add: return .add
+        case .replace, .cas: return .conditionalStore
         case .append, .prepend, .incr, .decr, .ma: return .derive
         case .delete: return .delete
         case .md: return request.meta.comparesCAS || request.meta.invalidates ? .conditionalDelete : .delete
         case .ms:
-            if mode == UInt8(ascii: "a") || mode == UInt8(ascii: "p") || request.meta.invalidates { return .derive }
-            return request.meta.comparesCAS || mode == UInt8(ascii: "e") || mode == UInt8(ascii: "r") ? .conditionalStore : .store
+            if mode == UInt8(ascii: "a") || mode == UInt8(ascii: "p") { return .derive }
+            if mode == UInt8(ascii: "e") { return .add }
+            return request.meta.comparesCAS || mode == UInt8(ascii: "r") ? .conditionalStore : .store
         case .mg: return request.meta.setsExptime && !request.meta.vivifies ? .touch : .vivify
         case .touch, .gat, .gats: return .touch
         default: preconditionFailure("\(request.verb) is not a write")

@@ -282,8 +282,8 @@ extension LaneNode {
     // MARK: Mirrors
 
     func broadcastMirror(_ operation: Operation) {
-        let holder = index[operation.key]?.holder ?? laneID
-        let tops = operation.tops(holder: holder == LaneID(raw: 0) ? laneID : holder)
+        // What was written here is in this lane's log; only a copy is not.
+        let tops = operation.tops(holder: operation.kind == .copy ? index[operation.key]?.holder ?? laneID : laneID)
         for id in siblingIDs { siblings[id]?.link.map { send(.mirror(sequence: mirrorSequence, tops: tops), on: $0) } }
     }
 

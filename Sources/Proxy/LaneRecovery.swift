@@ -114,7 +114,7 @@ public struct LaneRecovery: Sendable {
 
     /// Keys whose last write may not have landed everywhere, and those whose derived write has no outcome.
     var unresolved: [(key: [UInt8], doubt: Bool)] {
-        let derived = Set(open.values.filter { $0.record.kind == .derivedIntent }.map(\.record.key))
+        let derived = Set(open.values.filter { $0.record.kind == .derivedIntent && $0.offset >= landedFloor }.map(\.record.key))
         let known = index
         let unlanded = lastOffset.filter { $0.value >= landedFloor && !derived.contains($0.key) && known[$0.key] != nil }.keys
         return derived.sorted { $0.lexicographicallyPrecedes($1) }.map { ($0, true) }

@@ -42,7 +42,7 @@ extension LaneNode {
 
     /// Admits what waited, in order, as far as it may go now.
     func drain(_ key: [UInt8], _ keyWork: KeyWork) {
-        while let first = keyWork.waiters.first, mayGo(first, keyWork) {
+        while let first = keyWork.waiters.first, mayGo(first, key, keyWork) {
             keyWork.waiters.removeFirst()
             switch first {
             case .write(let write, let completion): startWrite(write, completion, keyWork)
@@ -53,12 +53,12 @@ extension LaneNode {
         dropIfIdle(key, keyWork)
     }
 
-    private func mayGo(_ waiter: Waiter, _ keyWork: KeyWork) -> Bool {
+    private func mayGo(_ waiter: Waiter, _ key: [UInt8], _ keyWork: KeyWork) -> Bool {
         if keyWork.inFlight.contains(where: { $0.kind == .doubt }) { return false }
         switch waiter {
         case .write: return true
         case .landing(let record, _, _): return landingMayGo(record, keyWork)
-        case .doubt(_): return keyWork.inFlight.isEmpty
+        case .doubt: return keyWork.inFlight.isEmpty && doubtServer(key) != nil
         }
     }
 
@@ -108,7 +108,7 @@ extension LaneNode {
 
     private func content(of write: Write) -> Content {
         switch write.effect {
-        case .store, .conditionalStore, .derive: expired(write.expiry) ? .tombstone : .value
+        case .store, .conditionalStore, .add, .derive: expired(write.expiry) ? .tombstone : .value
         case .delete, .conditionalDelete: .tombstone
         case .touch: .touch
         case .vivify: .none
@@ -187,7 +187,10 @@ extension LaneNode {
         case .delete:
             if isPlanted(.tombstonesDropped), kind == .notFound || kind == .nf { return abort(operation, kind, bytes) }
             commit(operation, kind, bytes)
-        case .conditionalStore:
+        case .add where operation.content == .tombstone && (kind == .stored || kind == .hd):
+            // Dead on arrival where nothing was: nothing has changed, and another site's item is not its business.
+            abort(operation, kind, bytes)
+        case .conditionalStore, .add:
             if kind == .stored || kind == .hd { return commit(operation, kind, bytes) }
             // A refused `ms` takes what was there with it, in every mode; the classic conditional stores leave it alone.
             guard kind == .serverError, write.command.starts(with: [UInt8(ascii: "m"), UInt8(ascii: "s"), 32]) else {

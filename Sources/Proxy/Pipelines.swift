@@ -214,7 +214,7 @@ extension LaneNode {
         operation.decided = true
         operation.aborted = true
         settleOwed(operation)
-        log.append(LogRecord(kind: .abort, reference: operation.intent.raw))
+        // The intent stays open in the log: until the doubt is resolved, a restart must know of it.
         complete(operation.completion, .serverError, unknownReply(server))
     }
 
@@ -253,11 +253,14 @@ extension LaneNode {
             }
             server.sent.consume(expected.sentBytes)
         case .write(let operation):
-            noteLanded(server, operation, reply)
             authorityAnswered(operation, reply.kind, Array(bytes))
+            if operation.decided && !operation.aborted { noteLanded(server, operation, reply) }
             answered(operation)
         case .readBack(let operation):
-            if operation.heldReply != nil { readBackAnswered(operation, postImage(reply, in: bytes)) }
+            if operation.heldReply != nil {
+                readBackAnswered(operation, postImage(reply, in: bytes))
+                if !operation.aborted { noteLanded(server, operation, reply) }
+            }
             answered(operation)
         case .landing(let operation):
             if reply.kind.isError { landingRefused(server, operation) } else { noteLanded(server, operation, reply) }

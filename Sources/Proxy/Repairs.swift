@@ -40,13 +40,14 @@ extension LaneNode {
         drain(key, keyWork)
     }
 
-    func startDoubt(_ key: [UInt8], _ requester: Requester?, _ keyWork: KeyWork) {
+    /// Who says what the site holds of a key: with nobody else to ask, the server in doubt itself.
+    func doubtServer(_ key: [UInt8]) -> Int? {
         let place = route(key)
-        // With nobody else to ask, the server in doubt itself says what it holds.
-        guard let server = authority(at: place) ?? place.both.first(where: { servers[$0].acceptsWrites }) else {
-            keyWork.waiters.insert(.doubt(requester), at: 0)
-            return
-        }
+        return authority(at: place) ?? place.both.first { servers[$0].acceptsWrites }
+    }
+
+    func startDoubt(_ key: [UInt8], _ requester: Requester?, _ keyWork: KeyWork) {
+        guard let server = doubtServer(key) else { preconditionFailure("a doubt is admitted without a server") }
         counters.inDoubt += 1
         observe(.inDoubt(key: key))
         let operation = Operation(

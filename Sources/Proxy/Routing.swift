@@ -46,10 +46,10 @@ extension LaneNode {
     // MARK: Writes
 
     /// Sends a write to the owner of its key.
-    func submit(_ write: Write, _ completion: Completion, hops: UInt8 = 0) {
+    func submit(_ write: Write, _ completion: Completion, hops: UInt8 = 0, until: UInt64? = nil) {
         guard let owner = owner(of: write.key) else {
             let patience = UInt64(configuration.site.times.backendTimeoutMilliseconds) * 1_000
-            parked.append((write, completion, hops, monotonic + patience))
+            parked.append((write, completion, hops, until ?? monotonic + patience))
             return
         }
         guard owner != laneID, hops < Limits.hopsMax, let link = siblings[owner]?.link else {
@@ -78,7 +78,7 @@ extension LaneNode {
         parked.removeAll()
         for one in waiting {
             if one.until > monotonic {
-                submit(one.write, one.completion, hops: one.hops)
+                submit(one.write, one.completion, hops: one.hops, until: one.until)
             } else {
                 deliver(
                     one.completion, .serverError, Array("SERVER_ERROR no proxy of this site is ready to take writes\r\n".utf8))
@@ -225,6 +225,9 @@ extension LaneNode {
     func fetched(_ request: UInt64, _ record: ReplicatedRecord?) {
         guard let fetch = fetches.removeValue(forKey: request) else { return }
         let usable = record.flatMap { $0.key == fetch.key && $0.version == fetch.version ? $0 : nil }
+        if usable == nil, let entry = index[fetch.key], entry.version > fetch.version {
+            return landTop(fetch.key, fetch.requester)
+        }
         topFound(fetch.key, usable, fetch.requester)
     }
 

@@ -160,11 +160,18 @@ extension LaneNode {
             sender.loggedAt = log.tail
         }
         let lowest = operations.values.lazy.filter { $0.intent > .zero }.map(\.intent).min() ?? log.tail
-        if unresolved.isEmpty && openIntents.isEmpty && lowest > landedFloorTold && landedFloorTold <= lastWriteAt {
+        if !isResolving && lowest > landedFloorTold && landedFloorTold <= lastWriteAt {
             landedFloorTold = lowest
             log.append(LogRecord(kind: .landed, reference: lowest.raw))
         }
         if log.wantsProof { log.appendProof() }
+    }
+
+    /// Something that was logged may still have to be landed or read back: the log must go on saying so.
+    private var isResolving: Bool {
+        if !unresolved.isEmpty || !openIntents.isEmpty { return true }
+        if servers.contains(where: { $0.missed.values.contains(.doubt) }) { return true }
+        return assertions.values.contains { if case .top = $0.task { true } else { false } }
     }
 
     /// Moves the clock's ceiling ahead of the clock; with it goes what a restart must not forget.

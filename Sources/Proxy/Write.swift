@@ -21,6 +21,8 @@ enum WriteEffect: UInt8, Sendable {
     case touch
     /// Changes this site only: a win of `mg N`.
     case vivify
+    /// A store where nothing was: the payload, if memcached says so; nothing, if it is dead on arrival.
+    case add
 
     /// True when the outcome is the payload whatever memcached answers, so that both servers get it at once.
     var isCertain: Bool { self == .store || self == .delete }
