@@ -163,7 +163,7 @@ public final class LaneNode {
         log = LogWriter(tail: tail, segmentBytes: site.segmentBytes, lane: configuration.laneID, federation: federation.name)
         random = SeededRandom(seed: seed)
         // A late answer to an earlier life of this lane must not be taken for one to this.
-        nextRequest = random.next() >> 16 << 8
+        nextRequest = (random.next() >> 16) << 8
         clock = HybridClock(floor: recovery.clockFloor)
         startedAt = now.monotonicMicroseconds
         servers = (site.primaries + site.backups).enumerated().map { place, backend in
