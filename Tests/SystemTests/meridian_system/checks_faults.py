@@ -21,6 +21,8 @@ BACKEND_TIMEOUT_SECONDS = 1.0
 """The site files' default `backend-timeout`."""
 MARGIN_SECONDS = 0.75
 """What a loaded machine may add before a wait counts as a hang."""
+STATUS_SECONDS = 0.5
+"""A status is a picture taken every now and then; this old it may be."""
 CUT_SECONDS = 30.0
 KILLS = 10
 ORDERLY_EXIT_SECONDS = 5.0
@@ -44,11 +46,18 @@ def finish_ledgers(crews: Sequence[Crew[LedgerResult]]) -> LedgerResult:
 def require_ledger_holds(federation: Federation, told: LedgerResult, further: Sequence[bytes] = ()) -> str:
     """Lag comes to zero, nothing acknowledged is missing at either site, the sites are equal."""
     quiet = federation.wait_quiet()
-    require(not told.wrong, f"{len(told.wrong)} answers contradict what was acknowledged: {'; '.join(told.wrong[:3])}")
+    complaints: list[str] = []
     wrong = ledger.missing(told, federation.sites)
-    require(not wrong, f"{len(wrong)} keys do not hold what was acknowledged: {'; '.join(wrong[:4])}")
+    if wrong:
+        complaints.append(f"{len(wrong)} keys do not hold what was acknowledged: {'; '.join(wrong[:4])}")
     comparison = compare(federation.north, federation.south, [*told.allowed, *further])
-    require(comparison.equal, comparison.summary())
+    if not comparison.equal:
+        complaints.append(comparison.summary())
+    if told.wrong:
+        complaints.append(f"{len(told.wrong)} answers contradict what was acknowledged before: {'; '.join(told.wrong[:3])}")
+    if complaints:
+        (federation.folder / "complaints.txt").write_text("\n".join([*wrong, *comparison.differences, *told.wrong]) + "\n")
+        raise Failed(f"{'; '.join(complaints)} (all: {federation.folder / 'complaints.txt'})")
     return (
         f"{told.acknowledged} acknowledged writes, none missing at either site, {told.reads} reads as acknowledged; "
         f"lag zero after {quiet:.1f} s; {comparison.summary()}"
@@ -297,6 +306,7 @@ def check_site_down(world: World) -> str:
             require(
                 client.ask([store("set", key, b"%d" % index)])[0].line == b"STORED", f"set {key.decode()} in the north failed"
             )
+        time.sleep(STATUS_SECONDS)
         behind = sum(entry.records for proxy in north.proxies.values() for entry in proxy.status().destinations)
         require(behind >= 500, f"lag towards the dead south counts {behind} records, not the 500 that were written")
         for server in south.memcacheds:

@@ -11,6 +11,7 @@ import json
 import time
 from typing import Any
 
+from meridian_system.checks_faults import STATUS_SECONDS
 from meridian_system.client import Client, meta, store
 from meridian_system.federation import Federation, Site
 from meridian_system.report import Failed, require
@@ -73,6 +74,7 @@ def _closed(world: World, federation: Federation) -> str:
                 answer = client.one(store("set", b"closed:%d" % written, _VALUE)).line
                 require(answer == b"STORED", f"set with the way closed was answered {answer!r}")
                 written += 1
+            time.sleep(STATUS_SECONDS)
             seconds, records, size = lag_sum(lag_rows(federation, north))
             age = time.monotonic() - begun
             require(records == written, f"lag counts {records} records behind; {written} were written since the way was closed")
@@ -82,7 +84,6 @@ def _closed(world: World, federation: Federation) -> str:
                 f"lag says {size} bytes for {written} records of {len(_VALUE)} bytes",
             )
             shown.append(abs(seconds - age))
-            time.sleep(0.4)
     _open(world, federation)
     last = b"closed:%d" % (written - 1)
     healed = time.monotonic()

@@ -11,6 +11,7 @@ at once. Counters are incremented by one, so a write that was carried out twice 
 
 from __future__ import annotations
 
+import datetime
 import random
 import time
 from collections import Counter
@@ -124,7 +125,7 @@ class _Writer:
             self.result.reads += 1
             found = reply.values[0].data if reply.values else _ABSENT
             if found != self._known[key]:
-                self.result.wrong.append(f"{key.decode()}: {_shown(found)} instead of {_shown(self._known[key])}")
+                self.result.wrong.append(f"{_now()} {key.decode()}: {_shown(found)} instead of {_shown(self._known[key])}")
 
     def _write(self, keys: list[bytes]) -> None:
         steps: list[_Step] = []
@@ -142,7 +143,7 @@ class _Writer:
                 self.result.errors[f"{step.name.split(' ')[0]}: {reply.line.decode(errors='replace')[:160]}"] += 1
             elif reply is not None:
                 told = f"{step.name} was answered {reply.line.decode(errors='replace')[:60]}"
-                self.result.wrong.append(f"{told} when the key held {_shown(self._known[key])}")
+                self.result.wrong.append(f"{_now()} {told} when the key held {_shown(self._known[key])}")
             self.result.unanswered += 1
             self.result.allowed[key] = (self._known.pop(key), step.value)
             self._active[self._active.index(key)] = self._new_key()
@@ -173,6 +174,11 @@ class _Writer:
         self.result.reconnections = self._client.reconnections
         self._client.close()
         return self.result
+
+
+def _now() -> str:
+    """The time as the proxies' logs write it."""
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%H:%M:%S.%f")[:-3]
 
 
 def _shown(value: bytes | None) -> str:
