@@ -106,9 +106,13 @@ extension LaneNode {
         return Version(stamp: stamp, origin: laneID)
     }
 
+    /// The absolute expiry of a negative exptime.
+    private static let overAlready = Exptime.absolute(-1, nowSeconds: 0) * 1_000_000
+
     private func content(of write: Write) -> Content {
         switch write.effect {
-        case .store, .conditionalStore, .add, .derive: expired(write.expiry) ? .tombstone : .value
+        // An absolute time that has passed by this proxy's clock may not have by memcached's: every site judges by its own.
+        case .store, .conditionalStore, .add, .derive: write.expiry == Self.overAlready ? .tombstone : .value
         case .delete, .conditionalDelete: .tombstone
         case .touch: .touch
         case .vivify: .none
@@ -187,7 +191,7 @@ extension LaneNode {
         case .delete:
             if isPlanted(.tombstonesDropped), kind == .notFound || kind == .nf { return abort(operation, kind, bytes) }
             commit(operation, kind, bytes)
-        case .add where operation.content == .tombstone && (kind == .stored || kind == .hd):
+        case .add where expired(write.expiry) && (kind == .stored || kind == .hd):
             // Dead on arrival where nothing was: nothing has changed, and another site's item is not its business.
             abort(operation, kind, bytes)
         case .conditionalStore, .add:
