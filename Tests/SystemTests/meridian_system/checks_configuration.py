@@ -152,6 +152,7 @@ def check_command_line(world: World) -> str:
         n2.process.terminate()
         look("status", "--config", north, code=1, words="n2")
         look("lag", "--config", north, "--warn", "1s", "--crit", "5s", code=3)
+        federation.start_proxy(n2)
         text = admin.fetch(federation.north.proxies["n1"].admin, "/metrics")
         samples = [line for line in text.splitlines() if line and not line.startswith("#")]
         bad = [

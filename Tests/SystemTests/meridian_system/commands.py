@@ -20,6 +20,16 @@ CAS = re.compile(rb"@CAS ([^@]*)@")
 
 
 @dataclass(frozen=True)
+class Explained:
+    """A piece that a proxy answers otherwise than memcached, by intention: what it must answer, and why."""
+
+    sent: bytes
+    answer: bytes
+    why: str
+    closes: bool = False
+
+
+@dataclass(frozen=True)
 class Situation:
     """A named sequence of pieces; each piece is sent in one write, and answered in full, before the next.
 
@@ -27,7 +37,10 @@ class Situation:
     """
 
     name: str
-    pieces: Sequence[bytes | float]
+    pieces: Sequence[bytes | float | Explained]
+
+
+_SWALLOWED = "memcached takes the block behind a key that is too long for commands; a proxy swallows it"
 
 
 def _set(key: bytes, value: bytes, flags: bytes = b"0", expiry: bytes = b"0", verb: bytes = b"set", more: bytes = b"") -> bytes:
@@ -87,9 +100,9 @@ SCRIPT: tuple[Situation, ...] = (
         b"set b 0 0 1\r\nx\r\r\n", b"get b\r\n",
     ]),
     Situation("keys", [
-        _set(_LONG, b"1"), b"get " + _LONG + b"\r\n", _set(_TOO_LONG, b"1"), b"get " + _TOO_LONG + b"\r\n", b"get a " + _TOO_LONG + b" b\r\n",
+        _set(_LONG, b"1"), b"get " + _LONG + b"\r\n", Explained(_set(_TOO_LONG, b"1"), b"CLIENT_ERROR bad command line format\r\n", _SWALLOWED), b"get " + _TOO_LONG + b"\r\n", b"get a " + _TOO_LONG + b" b\r\n",
         b"delete " + _TOO_LONG + b"\r\n", b"incr " + _TOO_LONG + b" 1\r\n", b"touch " + _TOO_LONG + b" 1\r\n", b"gat 1 " + _TOO_LONG + b"\r\n",
-        b"mg " + _TOO_LONG + b" v\r\n", b"ms " + _TOO_LONG + b" 1\r\nx\r\n", b"md " + _TOO_LONG + b"\r\n", b"ma " + _TOO_LONG + b"\r\n",
+        b"mg " + _TOO_LONG + b" v\r\n", Explained(b"ms " + _TOO_LONG + b" 1\r\nx\r\n", b"CLIENT_ERROR bad command line format\r\n", _SWALLOWED), b"md " + _TOO_LONG + b"\r\n", b"ma " + _TOO_LONG + b"\r\n",
         _set(b"a\x01b", b"1"), b"get a\x01b\r\n", b"get a\x00b\r\n", _set("schlüssel".encode(), b"1"), b"get " + "schlüssel".encode() + b"\r\n",
         b"get  a   b \r\n", b" get a\r\n", b"get a \r\n", b"get \r\n",
     ]),
@@ -105,7 +118,9 @@ SCRIPT: tuple[Situation, ...] = (
         b"verbosity 1 noreply\r\n", b"verbosity abc\r\n", b"mn\r\n", b"mn x\r\n", b"mz a\r\n", b"m\r\n", b"noreply\r\n", b"set a 0 0 1 noreply extra\r\nx\r\n",
         b"x" * 1500 + b"\r\n", b"get " + b" ".join(b"many%d" % i for i in range(500)) + b"\r\n",
     ]),
-    Situation("a line that never ends", [b"x" * 3000]),
+    Situation("a line that never ends", [
+        Explained(b"x" * 3000, b"CLIENT_ERROR line too long\r\n", "memcached closes without a word; a proxy says why", closes=True),
+    ]),
     Situation("a get that never ends", [b"get " + b"a" * 3000]),
     Situation("quit", [b"get a\r\nquit\r\nget a\r\n"]),
     Situation("quit with words", [b"get a\r\nquit noreply\r\nget a\r\n"]),
@@ -155,7 +170,7 @@ SCRIPT: tuple[Situation, ...] = (
     ]),
     Situation("flush_all", [
         _set(b"x", b"1"), _set(b"y", b"1"), b"flush_all\r\n", b"get x y\r\n", _set(b"x", b"1"), b"get x\r\n", b"flush_all 0\r\n", b"get x\r\n", b"flush_all noreply\r\n", b"flush_all abc\r\n",
-        b"flush_all 0 noreply\r\n", b"flush_all 1 2 3\r\n", _set(b"x", b"1"), b"flush_all 2\r\n", b"get x\r\n", 3.2, b"get x\r\n", _set(b"x", b"1"), b"get x\r\n", b"flush_all -1\r\n",
+        b"flush_all 0 noreply\r\n", b"flush_all 1 2 3\r\n", _set(b"x", b"1"), b"flush_all 6\r\n", b"get x\r\n", 8.2, b"get x\r\n", _set(b"x", b"1"), b"get x\r\n", b"flush_all -1\r\n",
     ]),
 )  # fmt: skip
 """Each situation starts with a fresh connection."""
@@ -171,13 +186,16 @@ class RandomCommands:
     def piece(self) -> bytes:
         """A pipeline of one or more commands.
 
-        A retrieval with a key that is too long comes alone: memcached 1.6.18 answers it by dropping every reply that it has
+        A number that gets shorter comes alone, too: memcached pads it with spaces in place, or not, depending on whether
+        an earlier reply in the pipeline still refers to the item. And a retrieval with a key that is too long comes alone: memcached 1.6.18 answers it by dropping every reply that it has
         not sent yet, those of earlier commands in the pipeline included, so its replies depend on how the bytes arrive.
         """
         if self._random.random() < 0.02:
             keys = [self._key(), self._random.choice((_TOO_LONG, b"k" * 1000)), self._key()]
             verb = self._random.choice((b"get", b"gets", b"gat 100"))
             return b"%s %s\r\n" % (verb, b" ".join(keys[self._random.randrange(3) :]))
+        if self._random.random() < 0.12:
+            return self._shrinking_number()
         count = self._random.choice((1, 1, 2, 3, 5, 8, 13, 30))
         return b"".join(self._command() for _ in range(count))
 
@@ -199,13 +217,14 @@ class RandomCommands:
             return self._prefix + b"%d" % self._random.randrange(8)
         return self._random.choice((_LONG, _TOO_LONG, b"a\x01b", b"\x7f", b"0", b"k" * 1000, b"-", "ü".encode()))
 
-    def _retrievable_key(self) -> bytes:
+    def _fitting_key(self) -> bytes:
+        """A key that is not too long: of those that are, memcached takes the data block for commands."""
         while len(key := self._key()) > len(_LONG):
             pass
         return key
 
     def _expiry(self) -> bytes:
-        return self._random.choice((b"0", b"0", b"0", b"100", b"100", b"3000", b"-1", b"2592000", b"4102444800", b"600", b"x", b"") if
+        return self._random.choice((b"0", b"0", b"0", b"100", b"100", b"3000", b"-1", b"2592000", b"4102444800", b"600", b"x", b"9999999999") if
                                    self._random.random() < 0.1 else (b"0", b"0", b"100", b"5000", b"-1"))  # fmt: skip
 
     def _flags(self) -> bytes:
@@ -216,7 +235,7 @@ class RandomCommands:
     def _value(self) -> bytes:
         chance = self._random.random()
         if chance < 0.4:
-            return b"%d" % self._random.choice((0, 1, 9, 10, 99, 2**32, 2**64 - 1, self._random.randrange(1000)))
+            return b"%d" % self._random.choice((0, 1, 9, 10, 99, 2**32, 2**63, self._random.randrange(1000)))
         size = (
             self._random.choice((0, 1, 5, 20, 100, 1000, 9000))
             if chance < 0.995
@@ -239,22 +258,30 @@ class RandomCommands:
 
     def _storage(self) -> bytes:
         verb = self._random.choice((b"set", b"set", b"set", b"add", b"replace", b"append", b"prepend"))
-        value = self._value()
+        value, flags, expiry = self._value(), self._flags(), self._expiry()
+        if not (flags + expiry).replace(b"-", b"").isdigit() or flags in (b"-1", b"4294967296"):
+            value = b"1"  # memcached may take it for a command; a long one would be a line that is too long.
         length = len(value)
-        if self._random.random() < 0.02:
+        if self._random.random() < 0.02 and length < 200:
             length = max(0, length + self._random.choice((-1, 1, -2, 3)))
-        return b"%s %s %s %s %d%s\r\n%s\r\n" % (verb, self._key(), self._flags(), self._expiry(), length, self._noreply(), value)
+        key = self._fitting_key()
+        return b"%s %s %s %s %d%s\r\n%s\r\n" % (verb, key, flags, expiry, length, self._noreply(), value)
 
     def _retrieval(self) -> bytes:
-        keys = b" ".join(self._retrievable_key() for _ in range(self._random.choice((1, 1, 1, 2, 4, 9))))
+        keys = b" ".join(self._fitting_key() for _ in range(self._random.choice((1, 1, 1, 2, 4, 9))))
         if self._random.random() < 0.25:
             return b"%s %s %s\r\n" % (self._random.choice((b"gat", b"gats")), self._expiry(), keys)
         return b"%s %s\r\n" % (self._random.choice((b"get", b"gets")), keys)
 
     def _number(self) -> bytes:
-        verb = self._random.choice((b"incr", b"incr", b"decr"))
-        by = self._random.choice((b"1", b"1", b"7", b"18446744073709551615", b"0", b"x", b"-1"))
-        return b"%s %s %s%s\r\n" % (verb, self._key(), by, self._noreply())
+        by = self._random.choice((b"1", b"1", b"7", b"1000", b"0", b"x", b"-1"))
+        return b"incr %s %s%s\r\n" % (self._key(), by, self._noreply())
+
+    def _shrinking_number(self) -> bytes:
+        by = self._random.choice((b"1", b"7", b"18446744073709551615", b"18446744073709551000"))
+        if self._random.random() < 0.3:
+            return b"ma %s %s D%s v\r\n" % (self._key(), self._random.choice((b"MD", b"MI", b"M-")), by)
+        return b"%s %s %s%s\r\n" % (self._random.choice((b"decr", b"decr", b"incr")), self._key(), by, self._noreply())
 
     def _remove(self) -> bytes:
         zero = self._random.choice((b"", b"", b"", b" 0", b" 5"))
@@ -267,9 +294,9 @@ class RandomCommands:
         key = self._prefix + b"%d" % self._random.randrange(8)
         value = self._value()
         token = b"@CAS %s@" % key if self._random.random() < 0.8 else b"%d" % self._random.randrange(10**15, 10**16)
-        return b"gets %s\r\ncas %s %s %s %d %s%s\r\n%s\r\n" % (
-            key, key, self._flags(), self._expiry(), len(value), token, self._noreply(), value,
-        )  # fmt: skip
+        expiry = self._random.choice((b"0", b"100", b"-1"))
+        head = b"gets %s\r\ncas %s %d %s %d %s%s\r\n" % (key, key, 5, expiry, len(value), token, self._noreply())
+        return head + value + b"\r\n"
 
     def _meta_flags(self, letters: str) -> bytes:
         chosen = self._random.sample(letters, self._random.randint(0, min(4, len(letters))))
@@ -289,13 +316,13 @@ class RandomCommands:
     def _meta_set(self) -> bytes:
         value = self._value()
         mode = self._random.choice((b"", b"", b" MS", b" ME", b" MA", b" MP", b" MR", b" Ma", b" MX"))
-        return b"ms %s %d%s%s\r\n%s\r\n" % (self._key(), len(value), mode, self._meta_flags("kTFqOcCI"), value)
+        return b"ms %s %d%s%s\r\n%s\r\n" % (self._fitting_key(), len(value), mode, self._meta_flags("kTFqOcCI"), value)
 
     def _meta_delete(self) -> bytes:
         return b"md %s%s\r\n" % (self._key(), self._meta_flags("kqOITC"))
 
     def _meta_number(self) -> bytes:
-        mode = self._random.choice((b"", b"", b" MI", b" MD", b" M+", b" M-", b" MX"))
+        mode = self._random.choice((b"", b"", b" MI", b" M+", b" MX"))
         return b"ma %s%s%s\r\n" % (self._key(), mode, self._meta_flags("vtkqONDJTc"))
 
     def _barrier(self) -> bytes:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from meridian_system.client import Endpoint
-from meridian_system.commands import CAS, SCRIPT, RandomCommands, Situation
+from meridian_system.commands import CAS, SCRIPT, Explained, RandomCommands, Situation
 
 _SILENCE_SECONDS = 1.0
 """A server that says nothing for so long waits for more bytes. A proxy may be slow on a loaded machine, so it gets more."""
@@ -131,6 +131,8 @@ class DifferentialResult:
     pieces: int = 0
     bytes_sent: int = 0
     bytes_compared: int = 0
+    explained: int = 0
+    """Pieces that are answered otherwise by intention."""
     differences: list[Difference] = field(default_factory=list)
 
 
@@ -183,6 +185,8 @@ class Differential:
             for number, piece in enumerate(situation.pieces, 1):
                 if isinstance(piece, float):
                     time.sleep(piece)
+                elif isinstance(piece, Explained):
+                    self._ask_explained(f"'{situation.name}', piece {number}", piece)
                 elif not self._ask(f"'{situation.name}', piece {number}", piece, None):
                     self._connect()
 
@@ -217,6 +221,23 @@ class Differential:
         if not alike:
             self.result.differences.append(Difference(where, piece, _described(expected), _described(found)))
         return alike and expected.sentinel
+
+    def _ask_explained(self, where: str, piece: Explained) -> None:
+        """Sends a piece that is answered otherwise by intention, to both; the proxy's answer must be the intended one."""
+        self._sentinels += 1
+        sentinel = b"sentinel:%d:%d" % (id(self) % 10**6, self._sentinels)
+        expected, found = (side.exchange([piece.sent], sentinel) for side in (self._reference, self._subject))
+        self.result.pieces += 1
+        self.result.explained += 1
+        answer = piece.answer + (b"" if piece.closes else b"STORED\r\n")  # The sentinel's first half.
+        if found.data != answer or found.closed != piece.closes:
+            self.result.differences.append(Difference(f"{where} ({piece.why})", piece.sent, answer, _described(found)))
+        elif found.data == expected.data and found.closed == expected.closed:
+            self.result.differences.append(
+                Difference(f"{where} is no difference any more", piece.sent, b"", _described(expected))
+            )
+        if expected.closed or found.closed:
+            self._connect()
 
 
 def _described(answer: _Answer) -> bytes:

@@ -122,7 +122,7 @@ def _differential(world: World, name: str, drive: Callable[[Differential], None]
                 raise Failed(
                     f"{len(result.differences)} differences in {result.pieces} pieces; all: {federation.folder / 'differences.txt'}\n{shown}"
                 )
-            return f"{result.pieces} pieces, {result.bytes_sent / 1e6:.1f} MB sent, {result.bytes_compared / 1e6:.1f} MB of replies equal"
+            return f"{result.pieces} pieces ({result.explained} answered otherwise by intention), {result.bytes_sent / 1e6:.1f} MB sent, {result.bytes_compared / 1e6:.1f} MB of replies equal"
     finally:
         reference.kill()
 
