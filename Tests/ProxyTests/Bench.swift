@@ -1,0 +1,290 @@
+// One lane by itself on a bench, driven by hand through the seam: the test is its clients, its memcached servers, its
+// peers, its disk and its clocks. Nothing happens that a test did not ask for, save what a shell does without being told:
+// it makes segments, syncs, reads the log, and writes the log before the sockets.
+//
+//     step(input) ─▶ node ─▶ effects ─ settle ─▶ disk, wire[connection]
+
+import Configuration
+import Kernel
+import Replication
+import Ring
+import Testing
+import WriteLog
+
+@testable import Proxy
+
+/// What a bench is to look like.
+struct BenchPlan {
+    /// The north's proxies, by name; the lane on the bench is the first one's.
+    var proxies = ["n1"]
+    /// Names of the other sites, each with one proxy: `south` has `s1`.
+    var elsewhere: [String] = []
+    var hasBackup = true
+    var durability = Site.Durability.memory
+    var unreachable = Site.UnreachableReads.miss
+    var crossing: [CrossingRule] = []
+    var itemBytesMax = 1 << 20
+    var segmentBytes = 4 << 20
+
+    static let servers = [RingServer(name: "cache1", weight: 1)]
+    static let address = HostPort(host: "127.0.0.1", port: 1)
+
+    var federation: Federation {
+        let north = FederationSite(
+            id: 1, name: "north",
+            proxies: proxies.enumerated().map {
+                FederationProxy(id: UInt8($0.offset + 1), name: $0.element, replication: Self.address)
+            })
+        let others = elsewhere.enumerated().map { place, name in
+            FederationSite(
+                id: UInt8(place + 2), name: name,
+                proxies: [FederationProxy(id: 1, name: "\(name.first!)1", replication: Self.address)])
+        }
+        return Federation(
+            name: "shop", flavour: .ketama, servers: Self.servers, slotCount: 256, itemBytesMax: itemBytesMax,
+            sites: [north] + others, crossing: crossing)
+    }
+
+    var site: Site {
+        Site(
+            name: "north", primaries: [Backend(name: "cache1", weight: 1, address: HostPort(host: "cache1", port: 11211))],
+            backups: hasBackup ? [Backend(name: "backup1", weight: 1, address: HostPort(host: "backup1", port: 11211))] : [],
+            proxies: proxies.map {
+                SiteProxy(
+                    name: $0, clients: [], replication: Self.address, admin: .unix(path: ""), folder: "", authorityPath: "",
+                    certificatePath: "", keyPath: "", clientConnectionsMax: 100)
+            }, loops: 1, durability: durability, unreachable: unreachable, flush: .local, times: SiteTimes(),
+            segmentBytes: segmentBytes)
+    }
+}
+
+/// A lane and everything around it.
+final class Bench {
+    let plan: BenchPlan
+    let configuration: LaneConfiguration
+    let node: LaneNode
+    private(set) var now: Instant
+    private var effects = Effects()
+    private var reports: [Input] = []
+    /// What has left through each connection and was not yet looked at.
+    private var wire: [ConnectionID: [UInt8]] = [:]
+    /// What the shell was asked to dial, the latest last.
+    private(set) var dialled: [(id: ConnectionID, endpoint: Endpoint)] = []
+    private(set) var closed: Set<ConnectionID> = []
+    private(set) var lines: [String] = []
+    private(set) var finished = false
+    /// The log as it reached the kernel.
+    private(set) var disk: [UInt8]
+    /// Segments cannot be made.
+    var diskIsFull = false
+    /// Syncs are asked for and never done.
+    var syncHangs = false
+
+    static let n1 = LaneID(site: SiteID(1), proxy: 1, lane: 0)
+    static let n2 = LaneID(site: SiteID(1), proxy: 2, lane: 0)
+    static let s1 = LaneID(site: SiteID(2), proxy: 1, lane: 0)
+
+    /// A lane that starts; with an `earlier` bench, from what that one's disk holds.
+    init(_ plan: BenchPlan = BenchPlan(), after earlier: Bench? = nil, diskIsFull: Bool = false, clockSetBackSeconds: UInt64 = 0)
+    {
+        self.plan = plan
+        self.diskIsFull = diskIsFull
+        configuration = LaneConfiguration(federation: plan.federation, site: plan.site, proxy: "n1", lane: 0)
+        now = Instant(monotonicMicroseconds: 1_000_000_000, wallMicroseconds: 1_800_000_000_000_000)
+        disk = earlier?.disk ?? []
+        if let earlier {
+            now = earlier.now
+            now.monotonicMicroseconds += 1_000_000
+            now.wallMicroseconds += 1_000_000
+            now.wallMicroseconds -= clockSetBackSeconds * 1_000_000
+        }
+        var recovery = LaneRecovery(configuration)
+        for (record, offset) in Self.records(in: disk) { recovery.replay(record, at: offset) }
+        node = LaneNode(
+            configuration, recovery: recovery, tail: LogOffset(UInt64(disk.count)), firstSegment: 0, seed: 1, at: now)
+        node.observations = []
+        node.start(at: now, into: &effects)
+        settle()
+    }
+
+    /// A lane whose memcached servers are connected and up, and that serves.
+    static func serving(_ plan: BenchPlan = BenchPlan(), after earlier: Bench? = nil, clockSetBackSeconds: UInt64 = 0) -> Bench {
+        let bench = Bench(plan, after: earlier, clockSetBackSeconds: clockSetBackSeconds)
+        bench.bringUp("cache1")
+        if plan.hasBackup { bench.bringUp("backup1") }
+        return bench
+    }
+
+    // MARK: Steps
+
+    /// One input, and nothing obeyed yet.
+    func step(_ input: Input) {
+        node.step(input, at: now, into: &effects)
+        node.checkInvariants()
+    }
+
+    /// Obeys, writes the log, then the sockets; until all is quiet.
+    func settle() {
+        repeat {
+            let actions = effects.actions
+            effects.actions.removeAll()
+            for action in actions { obey(action) }
+            disk += node.log.pending.readable
+            node.log.pending.removeAll()
+            for id in effects.dirty where node.connections.isOpen(id) { send(id) }
+            effects.dirty.removeAll()
+            let inputs = reports
+            reports.removeAll()
+            for input in inputs { step(input) }
+        } while !effects.actions.isEmpty || !effects.dirty.isEmpty || !node.log.pending.isEmpty
+    }
+
+    private func send(_ id: ConnectionID) {
+        wire[id, default: []] += node.connections.outgoing(id).readable
+        node.connections.outgoing(id).removeAll()
+    }
+
+    private func obey(_ action: Effect) {
+        switch action {
+        case .connect(let id, let endpoint): dialled.append((id, endpoint))
+        case .close(let id, let flush):
+            if flush { send(id) }
+            closed.insert(id)
+            node.connections.release(id)
+        case .prepareSegment(let segment):
+            reports.append(diskIsFull ? .segmentFailed(segment, reason: "No space left on device") : .segmentReady(segment))
+        case .sync: if !syncHangs { reports.append(.synced(node.log.tail)) }
+        case .readLog(let offset, let count):
+            let from = Int(offset.raw)
+            reports.append(.logRead(offset, Array(disk[from..<min(disk.count, from + count)])))
+        case .log(_, let line): lines.append(line)
+        case .finished: finished = true
+        case .pause, .resume, .deleteSegment: break
+        }
+    }
+
+    /// Time passes, in ticks.
+    func advance(milliseconds: Int) {
+        var left = milliseconds
+        while left > 0 {
+            let slice = min(left, 50)
+            left -= slice
+            now.monotonicMicroseconds += UInt64(slice) * 1_000
+            now.wallMicroseconds += UInt64(slice) * 1_000
+            step(.deadline)
+            settle()
+        }
+    }
+
+    // MARK: Connections
+
+    /// What the lane has sent through a connection since it was last asked.
+    func sent(_ id: ConnectionID) -> [UInt8] { wire.removeValue(forKey: id) ?? [] }
+
+    /// Bytes arrive.
+    func receive(_ id: ConnectionID, _ bytes: [UInt8]) {
+        node.connections.incoming(id).append(bytes)
+        step(.received(id))
+        settle()
+    }
+
+    /// The other end is gone.
+    func lose(_ id: ConnectionID) {
+        step(.closed(id, reason: "connection reset"))
+        closed.insert(id)
+        node.connections.release(id)
+        settle()
+    }
+
+    /// Somebody has connected.
+    func accept(_ who: Acceptance) -> ConnectionID {
+        let id = node.connections.open()
+        step(.accepted(id, who))
+        settle()
+        return id
+    }
+
+    /// The latest connection that was dialled to somewhere.
+    func dialled(_ matches: (Endpoint) -> Bool) -> ConnectionID? {
+        dialled.last { matches($0.endpoint) && node.connections.isOpen($0.id) }?.id
+    }
+
+    // MARK: Clients
+
+    func client() -> ConnectionID { accept(.client) }
+
+    /// A client's bytes, without anything obeyed yet.
+    func type(_ id: ConnectionID, _ text: String) {
+        node.connections.incoming(id).append(text)
+        step(.received(id))
+    }
+
+    /// A client sends and reads what comes back at once.
+    @discardableResult
+    func ask(_ id: ConnectionID, _ text: String) -> String {
+        receive(id, Array(text.utf8))
+        return heard(id)
+    }
+
+    func heard(_ id: ConnectionID) -> String { String(decoding: sent(id), as: UTF8.self) }
+
+    // MARK: memcached
+
+    func backend(_ name: String) -> ConnectionID {
+        guard let id = dialled({ $0 == .backend(HostPort(host: name, port: 11211)) }) else {
+            preconditionFailure("\(name) was never dialled")
+        }
+        return id
+    }
+
+    /// A server accepts the connection that was dialled, and says who it is.
+    func bringUp(_ name: String, pid: Int = 1, startedAt: Int = 1_000) {
+        step(.connected(backend(name)))
+        settle()
+        #expect(commands(name) == "stats\r\n")
+        answer(name, "STAT pid \(pid)\r\nSTAT uptime 10\r\nSTAT time \(startedAt + 10)\r\nEND\r\n")
+    }
+
+    /// What a server has been sent since it was last asked.
+    func commands(_ name: String) -> String { heard(backend(name)) }
+
+    func answer(_ name: String, _ text: String) { receive(backend(name), Array(text.utf8)) }
+
+    // MARK: The log
+
+    /// The records that reached the kernel, without the lane's own bookkeeping.
+    var logged: [LogRecord] {
+        Self.records(in: disk).map(\.record).filter {
+            switch $0.kind {
+            case .intent, .derivedIntent, .commit, .commitValue, .abort, .applied: true
+            default: false
+            }
+        }
+    }
+
+    /// Records that were appended in the turn under way and have not reached the kernel.
+    var pendingRecords: [LogRecord] {
+        var found: [LogRecord] = []
+        var at = 0
+        let pending = node.log.pending.readable
+        while at < pending.count, let next = try? LogRecord.decode(pending, at: at) {
+            found.append(next.record)
+            at += next.bytes
+        }
+        return found
+    }
+
+    static func records(in disk: [UInt8]) -> [(record: LogRecord, offset: LogOffset)] {
+        disk.withUnsafeBytes { bytes in
+            var found: [(LogRecord, LogOffset)] = []
+            var at = 0
+            while at < bytes.count,
+                let next = try? LogRecord.decode(bytes, at: at, address: LogOffset(UInt64(at)))
+            {
+                found.append((next.record, LogOffset(UInt64(at))))
+                at += next.bytes
+            }
+            return found
+        }
+    }
+}

@@ -1,0 +1,149 @@
+import Kernel
+import Testing
+import WriteLog
+
+@testable import Proxy
+
+/// What is owed to whom when the disk is slow or full, and when the process dies or leaves.
+@Suite struct DurabilityTests {
+    @Test("Durability disk: a reply is held until its outcome is synced; reads are not")
+    func heldUntilSynced() {
+        var plan = BenchPlan()
+        plan.durability = .disk
+        let bench = Bench.serving(plan)
+        bench.advance(milliseconds: 300)
+        bench.syncHangs = true
+        let client = bench.client()
+        bench.ask(client, "set k 0 0 1\r\nx\r\n")
+        bench.answer("cache1", "STORED\r\n")
+        #expect(bench.heard(client) == "")
+        let reader = bench.client()
+        bench.ask(reader, "get k\r\n")
+        bench.answer("cache1", "VALUE k 0 1\r\nx\r\nEND\r\n")
+        #expect(bench.heard(reader) == "VALUE k 0 1\r\nx\r\nEND\r\n")
+        bench.step(.synced(bench.node.log.tail))
+        bench.settle()
+        #expect(bench.heard(client) == "STORED\r\n")
+    }
+
+    @Test("A full disk refuses writes with a clear error, reads go on, and writes go on once there is room")
+    func fullDisk() {
+        let bench = Bench(diskIsFull: true)
+        bench.bringUp("cache1")
+        bench.bringUp("backup1")
+        let client = bench.client()
+        #expect(
+            bench.ask(client, "set k 0 0 1\r\nx\r\n")
+                == "SERVER_ERROR write log of lane s1p1l0 takes no more writes: No space left on device\r\n")
+        #expect(bench.commands("cache1") == "", "no server sees what the log cannot hold")
+        bench.ask(client, "get k\r\n")
+        bench.answer("cache1", "END\r\n")
+        #expect(bench.heard(client) == "END\r\n")
+        #expect(bench.lines.contains { $0.contains("log segment cannot be made") && $0.contains("No space left") })
+        bench.diskIsFull = false
+        bench.advance(milliseconds: 2_500)
+        bench.ask(client, "set k 0 0 1\r\nx\r\n")
+        bench.answer("cache1", "STORED\r\n")
+        #expect(bench.heard(client) == "STORED\r\n")
+    }
+
+    @Test("A disk that fills up while writes are under way takes their outcomes all the same")
+    func outcomesFit() {
+        var plan = BenchPlan()
+        plan.itemBytesMax = 64 * 1024
+        plan.segmentBytes = 1 << 20
+        let bench = Bench.serving(plan)
+        bench.diskIsFull = true
+        let client = bench.client()
+        let value = String(repeating: "v", count: 60_000)
+        var refused = false
+        for number in 0..<60 where !refused {
+            let answer = bench.ask(client, "set k\(number) 0 0 60000\r\n\(value)\r\n")
+            refused = answer.hasPrefix("SERVER_ERROR write log")
+            if !refused {
+                bench.answer("cache1", "STORED\r\n")
+                bench.answer("backup1", "STORED\r\n")
+                #expect(bench.heard(client) == "STORED\r\n")
+            }
+        }
+        #expect(refused)
+        let kinds = bench.logged.map(\.kind)
+        #expect(kinds.filter { $0 == .intent }.count == kinds.filter { $0 == .commit }.count)
+    }
+
+    @Test("A set whose process died between log and reply is committed at the restart, and landed again")
+    func openIntent() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "set k 0 0 1\r\nx\r\n")
+        let again = Bench.serving(after: bench)
+        #expect(again.logged.map(\.kind).prefix(2) == [.intent, .commit])
+        again.advance(milliseconds: 300)
+        #expect(again.commands("cache1").contains("ms k 1\r\nx\r\n"))
+    }
+
+    @Test("An incr whose process died is in doubt: what the site holds is read and written again, the incr is not")
+    func openDerived() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "incr n 1\r\n")
+        let again = Bench.serving(after: bench)
+        again.advance(milliseconds: 300)
+        let commands = again.commands("cache1") + again.commands("backup1")
+        #expect(commands.contains("mg n"))
+        #expect(!commands.contains("incr"))
+    }
+
+    @Test("A lane never gives a version that it may have given before, even if the wall clock was set back")
+    func clockSetBack() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "set k 0 0 1\r\nx\r\n")
+        bench.answer("cache1", "STORED\r\n")
+        let given = bench.logged.map(\.version.stamp).max() ?? 0
+        let again = Bench.serving(after: bench, clockSetBackSeconds: 3_600)
+        let other = again.client()
+        // What may not have landed is landed again first.
+        for _ in 0..<2 {
+            again.advance(milliseconds: 200)
+            for name in ["cache1", "backup1"] where again.commands(name).contains("ms k") { again.answer(name, "HD\r\n") }
+        }
+        again.ask(other, "set k 0 0 1\r\ny\r\n")
+        #expect(again.logged.last { $0.kind == .intent }?.version.stamp ?? 0 > given)
+    }
+
+    @Test("Leaving: clients are answered and let go, then the lane is finished")
+    func leaves() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        let idle = bench.client()
+        bench.ask(client, "set k 0 0 1\r\nx\r\n")
+        bench.step(.leave)
+        bench.settle()
+        #expect(bench.closed.contains(idle))
+        #expect(!bench.closed.contains(client), "it is owed a reply")
+        bench.advance(milliseconds: 100)
+        #expect(!bench.finished)
+        bench.answer("cache1", "STORED\r\n")
+        bench.answer("backup1", "STORED\r\n")
+        #expect(bench.heard(client) == "STORED\r\n")
+        #expect(bench.closed.contains(client))
+        bench.advance(milliseconds: 300)
+        #expect(bench.finished)
+        #expect(bench.lines.contains("lane left lane=s1p1l0 complete=true"))
+        #expect(bench.node.nextDeadline == nil)
+    }
+
+    @Test("Leaving does not wait for ever: a server that never answers is given its time, a site that is away is not waited for")
+    func leavesLate() {
+        var plan = BenchPlan()
+        plan.elsewhere = ["south"]
+        let bench = Bench.serving(plan)
+        let client = bench.client()
+        bench.ask(client, "set k 0 0 1\r\nx\r\n")
+        bench.step(.leave)
+        bench.settle()
+        bench.advance(milliseconds: 4_000)
+        #expect(bench.finished)
+    }
+}

@@ -1,0 +1,171 @@
+import Kernel
+import Replication
+import Testing
+import WriteLog
+
+@testable import Proxy
+
+/// A lane and its sibling: forwarding, mirrors, assertions, floors (`Docs/stream-format.md`).
+@Suite struct GroupTests {
+    private static var plan: BenchPlan {
+        var plan = BenchPlan()
+        plan.proxies = ["n1", "n2"]
+        plan.elsewhere = ["south"]
+        plan.hasBackup = false
+        return plan
+    }
+
+    private let bench = Bench.serving(Self.plan)
+    private let ours = Bench.key(ownedBy: Bench.n1)
+    private let theirs = Bench.key(ownedBy: Bench.n2)
+
+    private func tops(_ key: String, seconds: UInt64, holder: LaneID = Bench.n2) -> KeyTops {
+        KeyTops(
+            key: Array(key.utf8), version: Version(stamp: (1_800_000_000 + seconds) * 1_000_000 << 12, origin: holder),
+            content: .value, touch: .zero, touchExpiry: 0, holder: holder)
+    }
+
+    @Test("A landing is mirrored after it has landed, never before, and shipped only when the sibling has it")
+    func mirrorThenShip() throws {
+        let link = try bench.linkSibling()
+        _ = try bench.messages(link)
+        let client = bench.client()
+        bench.ask(client, "set \(ours) 0 0 1\r\nx\r\n")
+        #expect(try bench.words(link).isEmpty)
+        bench.answer("cache1", "STORED\r\n")
+        guard case .mirror(let sequence, let tops) = try bench.words(link).first else {
+            Issue.record("no mirror")
+            return
+        }
+        #expect(tops.key == Array(ours.utf8))
+        #expect(tops.holder == Bench.n1)
+        #expect(bench.node.shippable == .zero)
+        bench.tell(link, .mirrored(sequence: sequence))
+        #expect(bench.node.shippable == Position(1))
+    }
+
+    @Test("A forwarded write is done here and answered over the link")
+    func servesOthers() throws {
+        let link = try bench.linkSibling()
+        _ = try bench.messages(link)
+        let write = ForwardedWrite(
+            effect: 1, shape: 0, clientFlags: 0, expiry: 0, key: Array(ours.utf8),
+            command: Array("set \(ours) 0 0 1\r\nx\r\n".utf8), payloadStart: UInt32(13 + ours.utf8.count - 1), payloadCount: 1)
+        bench.tell(link, .forward(request: 5, hops: 1, write: write))
+        #expect(bench.commands("cache1") == "set \(ours) 0 0 1\r\nx\r\n")
+        bench.answer("cache1", "STORED\r\n")
+        #expect(try bench.words(link).contains(.forwardReply(request: 5, kind: 0, reply: Array("STORED\r\n".utf8))))
+    }
+
+    @Test("When the owner goes away, a set is asked of its successor, and an incr is not")
+    func redirected() throws {
+        let link = try bench.linkSibling()
+        let client = bench.client()
+        let other = bench.client()
+        bench.ask(client, "set \(theirs) 0 0 1\r\nx\r\n")
+        bench.ask(other, "incr \(theirs) 1\r\n")
+        #expect(bench.commands("cache1") == "")
+        bench.lose(link)
+        #expect(bench.commands("cache1") == "set \(theirs) 0 0 1\r\nx\r\n")
+        #expect(bench.heard(other).contains("the outcome is unknown"))
+        bench.answer("cache1", "STORED\r\n")
+        #expect(bench.heard(client) == "STORED\r\n")
+    }
+
+    @Test("A sibling's landing below the top is repaired: the owner writes the top again")
+    func asserts() throws {
+        let link = try bench.linkSibling()
+        let client = bench.client()
+        bench.ask(client, "set \(ours) 0 0 3\r\ntop\r\n")
+        bench.answer("cache1", "STORED\r\n")
+        _ = bench.commands("cache1")
+        bench.tell(link, .mirror(sequence: 1, tops: tops(ours, seconds: 0)))
+        #expect(bench.commands("cache1") == "ms \(ours) 3\r\ntop\r\n")
+        #expect(bench.logged.last?.kind == .applied)
+    }
+
+    @Test("A silent sibling is dead after its time, and what it owned is owned here")
+    func silence() throws {
+        let link = try bench.linkSibling()
+        #expect(bench.node.owner(of: Array(theirs.utf8)) == Bench.n2)
+        bench.advance(milliseconds: 1_200)
+        #expect(bench.closed.contains(link))
+        #expect(bench.node.owner(of: Array(theirs.utf8)) == Bench.n1)
+    }
+
+    /// n2 and the south say that they are done with everything up to a moment.
+    private func settleFloors(_ link: ConnectionID, _ stream: ConnectionID, seconds: UInt64) {
+        let stamp = (1_800_000_000 + seconds) * 1_000_000 << 12
+        bench.tell(stream, .promise(floor: stamp, stamp: stamp, wall: bench.now.wallMicroseconds, committed: Position(9)))
+        for _ in 0..<4 {
+            bench.tell(link, .heartbeat(stamp: stamp, state: .serving, floor: stamp, groupFloor: stamp))
+            bench.advance(milliseconds: 100)
+        }
+    }
+
+    @Test("A key leaves the index when every lane of the group and every lane elsewhere is past it, and not before")
+    func forgets() throws {
+        let link = try bench.linkSibling()
+        let stream = try bench.openStream()
+        bench.tell(stream, .record(Bench.record(ours, "new", position: 1, seconds: 1)))
+        bench.answer("cache1", "HD\r\n")
+        for case .mirror(let sequence, _) in try bench.words(link) { bench.tell(link, .mirrored(sequence: sequence)) }
+        bench.tell(link, .heartbeat(stamp: 0, state: .serving, floor: .max >> 1, groupFloor: .max >> 1))
+        bench.advance(milliseconds: 300)
+        #expect(bench.node.index.count == 1, "the south has promised nothing")
+        bench.advance(milliseconds: 2_000)
+        let again = try bench.linkSibling()
+        let stream2 = try bench.openStream(resume: 2)
+        settleFloors(again, stream2, seconds: 2)
+        #expect(bench.node.index.count == 0)
+        #expect(bench.node.stableFloor == (1_800_000_002 * 1_000_000) << 12)
+    }
+
+    @Test(
+        "A record that was promised never to come again, and comes late over another connection, is not applied",
+        .disabled("not yet mended"))
+    func lateDuplicate() throws {
+        let link = try bench.linkSibling()
+        let stream = try bench.openStream()
+        let old = Bench.record(ours, "old", position: 1, seconds: 1)
+        bench.tell(stream, .record(old), .record(Bench.record(ours, "new", position: 2, seconds: 2)))
+        _ = bench.commands("cache1")
+        bench.answer("cache1", "HD\r\nHD\r\n")
+        for case .mirror(let sequence, _) in try bench.words(link) { bench.tell(link, .mirrored(sequence: sequence)) }
+        bench.advance(milliseconds: 3_000)
+        let again = try bench.linkSibling()
+        let stream2 = try bench.openStream(resume: 3)
+        settleFloors(again, stream2, seconds: 3)
+        #expect(bench.node.index.count == 0)
+        // The south's first attempt went to n2 and got stuck in the network; it arrives there now, and n2 passes it on.
+        bench.tell(again, .apply(request: 1, hops: 1, record: old))
+        #expect(bench.commands("cache1") == "", "the site holds the newer value")
+        #expect(try bench.words(again).contains(.done(request: 1)))
+    }
+
+    @Test(
+        "A lane's own landing below a top that it has learned meanwhile is repaired by the lane itself",
+        .disabled("not yet mended"))
+    func ownLandingBelow() throws {
+        let link = try bench.linkSibling()
+        let stream = try bench.openStream()
+        bench.tell(stream, .record(Bench.record(ours, "old", position: 1, seconds: 1)))
+        #expect(bench.commands("cache1") == "ms \(ours) 3\r\nold\r\n")
+        // n2, which took itself for the owner, has landed a newer version; was it before or after? Then n2 dies.
+        bench.tell(link, .mirror(sequence: 1, tops: tops(ours, seconds: 2)))
+        bench.lose(link)
+        bench.answer("cache1", "HD\r\n")
+        bench.advance(milliseconds: 1_500)
+        #expect(
+            bench.commands("cache1").contains("mg \(ours)"), "its value died with n2: what the site holds is read and rewritten")
+    }
+
+    @Test("Versions without a time are refused, not reckoned with", .disabled("the core traps: not yet mended"))
+    func stampZero() throws {
+        let stream = try bench.openStream()
+        var record = Bench.record(ours, "x", position: 1)
+        record.version = Version(stamp: 0, origin: Bench.s1)
+        bench.tell(stream, .record(record))
+        #expect(bench.closed.contains(stream))
+    }
+}

@@ -1,0 +1,107 @@
+import Kernel
+import Testing
+
+@testable import Proxy
+
+/// The commands of one client: in order at the servers, in order in the replies.
+@Suite struct PipelineTests {
+    @Test("Commands on one path leave together, and their replies keep the order")
+    func together() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "set k 0 0 1\r\n1\r\nget k\r\nset k 0 0 1\r\n2\r\n")
+        #expect(bench.commands("cache1") == "set k 0 0 1\r\n1\r\nget k\r\nset k 0 0 1\r\n2\r\n")
+        bench.answer("cache1", "STORED\r\nVALUE k 0 1\r\n1\r\nEND\r\nSTORED\r\n")
+        #expect(bench.heard(client) == "STORED\r\nVALUE k 0 1\r\n1\r\nEND\r\nSTORED\r\n")
+    }
+
+    @Test("A read of another server's key waits for the write before it")
+    func readWaits() {
+        var plan = BenchPlan()
+        plan.proxies = ["n1"]
+        let bench = Bench.serving(plan)
+        let client = bench.client()
+        // The write's authority is the backup while the primary is away; the read would go there too, over the same path.
+        bench.lose(bench.backend("cache1"))
+        bench.ask(client, "set k 0 0 1\r\n1\r\nget k\r\n")
+        #expect(bench.commands("backup1") == "set k 0 0 1\r\n1\r\nget k\r\n")
+        bench.answer("backup1", "STORED\r\nVALUE k 0 1\r\n1\r\nEND\r\n")
+        #expect(bench.heard(client) == "STORED\r\nVALUE k 0 1\r\n1\r\nEND\r\n")
+    }
+
+    @Test("What follows a forwarded write waits for its reply: the owner's path is not this lane's")
+    func forwardedHolds() throws {
+        var plan = BenchPlan()
+        plan.proxies = ["n1", "n2"]
+        let bench = Bench.serving(plan)
+        let link = try bench.linkSibling()
+        _ = try bench.messages(link)
+        let theirs = Bench.key(ownedBy: Bench.n2)
+        let ours = Bench.key(ownedBy: Bench.n1)
+        let client = bench.client()
+        bench.ask(client, "set \(theirs) 0 0 1\r\n1\r\nset \(ours) 0 0 1\r\n2\r\n")
+        #expect(bench.commands("cache1") == "", "the second set must not land before the first")
+        guard case .forward(let request, 1, let write) = try bench.words(link).first else {
+            Issue.record("the write was not forwarded")
+            return
+        }
+        #expect(write.command == Array("set \(theirs) 0 0 1\r\n1\r\n".utf8))
+        bench.tell(link, .forwardReply(request: request, kind: 0, reply: Array("STORED\r\n".utf8)))
+        #expect(bench.heard(client) == "STORED\r\n")
+        #expect(bench.commands("cache1") == "set \(ours) 0 0 1\r\n2\r\n")
+    }
+
+    @Test("A quiet command's reply is awaited and withheld")
+    func noreply() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "set k 0 0 1 noreply\r\n1\r\nget k\r\n")
+        #expect(bench.commands("cache1") == "set k 0 0 1\r\n1\r\nget k\r\n", "no server is ever asked to be silent")
+        bench.answer("cache1", "STORED\r\nVALUE k 0 1\r\n1\r\nEND\r\n")
+        #expect(bench.heard(client) == "VALUE k 0 1\r\n1\r\nEND\r\n")
+    }
+
+    @Test("A retrieval of many keys is one answer, in the client's order, without what is missing")
+    func manyKeys() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "get a b c\r\n")
+        #expect(bench.commands("cache1") == "get a\r\nget b\r\nget c\r\n")
+        bench.answer("cache1", "VALUE a 0 1\r\n1\r\nEND\r\nEND\r\n")
+        bench.answer("cache1", "VALUE c 0 1\r\n3\r\nEND\r\n")
+        #expect(bench.heard(client) == "VALUE a 0 1\r\n1\r\nVALUE c 0 1\r\n3\r\nEND\r\n")
+    }
+
+    @Test("What is answered here waits for its turn")
+    func answeredHere() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        #expect(bench.ask(client, "get k\r\nversion\r\n") == "")
+        bench.answer("cache1", "END\r\n")
+        #expect(bench.heard(client) == "END\r\nVERSION \(Meridian.version)\r\n")
+    }
+
+    @Test("A client that left is forgotten; the replies it asked for are, too")
+    func gone() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "set k 0 0 1\r\n1\r\nget k\r\n")
+        bench.lose(client)
+        bench.answer("cache1", "STORED\r\nVALUE k 0 1\r\n1\r\nEND\r\n")
+        #expect(bench.logged.map(\.kind) == [.intent, .commit], "its write is a write")
+        let other = bench.client()
+        #expect(bench.heard(other) == "")
+    }
+
+    @Test("Commands split at every byte mean the same")
+    func everySplit() {
+        let text = "set k 0 0 2\r\nhi\r\nget k\r\n"
+        for cut in 1..<text.utf8.count {
+            let bench = Bench.serving()
+            let client = bench.client()
+            bench.ask(client, String(text.prefix(cut)))
+            bench.ask(client, String(text.dropFirst(cut)))
+            #expect(bench.commands("cache1") == text, "cut at \(cut)")
+        }
+    }
+}

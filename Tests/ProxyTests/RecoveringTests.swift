@@ -1,0 +1,114 @@
+import Kernel
+import Testing
+
+@testable import Proxy
+
+/// Servers that come back: empty, or with what they had.
+@Suite struct RecoveringTests {
+    /// The primary died and came back with an empty memory.
+    private func recovering() -> Bench {
+        let bench = Bench.serving()
+        bench.lose(bench.backend("cache1"))
+        bench.advance(milliseconds: 1_000)
+        bench.bringUp("cache1", pid: 2, startedAt: 2_000)
+        bench.advance(milliseconds: 200)
+        #expect(bench.node.servers[0].recovering)
+        #expect(bench.lines.contains { $0 == "memcached restarted server=cache1 recovering=true" })
+        return bench
+    }
+
+    @Test("A miss on a recovering primary is asked of the backup, and the primary fills up again")
+    func missIsRefilled() {
+        let bench = recovering()
+        let client = bench.client()
+        bench.ask(client, "get k\r\n")
+        #expect(bench.commands("cache1") == "get k\r\n")
+        bench.answer("cache1", "END\r\n")
+        #expect(bench.heard(client) == "", "the backup may know")
+        #expect(bench.commands("backup1") == "get k\r\n")
+        bench.answer("backup1", "VALUE k 3 2\r\nhi\r\nEND\r\n")
+        #expect(bench.heard(client) == "VALUE k 3 2\r\nhi\r\nEND\r\n")
+        // The copy: read with its remaining time, added so that anything newer wins.
+        #expect(bench.commands("backup1") == "mg k u s v f t c\r\n")
+        bench.answer("backup1", "VA 2 s2 f3 t60 c1\r\nhi\r\n")
+        #expect(bench.commands("cache1") == "ms k 2 F3 T60 ME\r\nhi\r\n")
+        bench.answer("cache1", "HD\r\n")
+        #expect(bench.logged.isEmpty, "a copy is no write: nothing of it is replicated")
+    }
+
+    @Test("A hit on a recovering primary is a hit; a miss on both is a miss")
+    func hitAndMiss() {
+        let bench = recovering()
+        let client = bench.client()
+        bench.ask(client, "get k\r\n")
+        bench.answer("cache1", "VALUE k 0 1\r\nx\r\nEND\r\n")
+        #expect(bench.heard(client) == "VALUE k 0 1\r\nx\r\nEND\r\n")
+        bench.ask(client, "mg k v\r\n")
+        bench.answer("cache1", "EN\r\n")
+        bench.answer("backup1", "EN\r\n")
+        #expect(bench.heard(client) == "EN\r\n")
+    }
+
+    @Test("A delete that comes while a copy is under way wins")
+    func deleteBeatsCopy() {
+        let bench = recovering()
+        let client = bench.client()
+        bench.ask(client, "get k\r\n")
+        bench.answer("cache1", "END\r\n")
+        bench.answer("backup1", "VALUE k 0 1\r\nx\r\nEND\r\n")
+        _ = bench.commands("cache1") + bench.commands("backup1")
+        bench.ask(client, "delete k\r\n")
+        bench.answer("backup1", "VA 1 s1 f0 t-1 c1\r\nx\r\n")
+        #expect(!bench.commands("cache1").contains("ms k"), "the copy was read before the delete")
+    }
+
+    @Test("A conditional write on a recovering primary is decided by the backup, which knows")
+    func backupDecides() {
+        let bench = recovering()
+        let client = bench.client()
+        bench.ask(client, "add k 0 0 1\r\nx\r\n")
+        #expect(bench.commands("backup1") == "add k 0 0 1\r\nx\r\n")
+        #expect(bench.commands("cache1") == "")
+        bench.answer("backup1", "NOT_STORED\r\n")
+        #expect(bench.heard(client) == "NOT_STORED\r\n")
+    }
+
+    @Test("A primary that was only cut off gets what it missed before it is asked again")
+    func cutOff() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.lose(bench.backend("cache1"))
+        bench.ask(client, "set k 0 0 3\r\nnew\r\n")
+        bench.answer("backup1", "STORED\r\n")
+        #expect(bench.heard(client) == "STORED\r\n")
+        _ = bench.commands("backup1")
+        bench.advance(milliseconds: 1_000)
+        bench.bringUp("cache1")
+        #expect(bench.node.servers[0].phase == .repairing)
+        bench.ask(client, "get k\r\n")
+        #expect(bench.commands("backup1") == "get k\r\n", "the primary still holds the old value")
+        bench.answer("backup1", "VALUE k 0 3\r\nnew\r\nEND\r\n")
+        #expect(bench.heard(client).hasPrefix("VALUE"))
+        bench.advance(milliseconds: 200)
+        #expect(bench.commands("cache1") == "ms k 3\r\nnew\r\n")
+        #expect(bench.commands("backup1") == "ms k 3\r\nnew\r\n")
+        bench.answer("cache1", "HD\r\n")
+        bench.answer("backup1", "HD\r\n")
+        bench.advance(milliseconds: 200)
+        #expect(bench.node.servers[0].isUp)
+        bench.ask(client, "get k\r\n")
+        #expect(bench.commands("cache1") == "get k\r\n")
+    }
+
+    @Test("Reads under way on a connection that breaks are asked of the other server")
+    func readsMove() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "get a b\r\n")
+        bench.answer("cache1", "VALUE a 0 1\r\n1\r\nEND\r\n")
+        bench.lose(bench.backend("cache1"))
+        #expect(bench.commands("backup1") == "get b\r\n")
+        bench.answer("backup1", "VALUE b 0 1\r\n2\r\nEND\r\n")
+        #expect(bench.heard(client) == "VALUE a 0 1\r\n1\r\nVALUE b 0 1\r\n2\r\nEND\r\n")
+    }
+}
