@@ -100,8 +100,8 @@ final class BackendServer {
     var incarnation: [UInt8]?
     /// Start time in seconds, as the server last told.
     var startedAt: UInt64 = 0
-    /// It came back with an empty memory while its backup may hold what it lost.
-    var recovering = false
+    /// A primary that came back with an empty memory, or was flushed: the backups that may hold what it lost.
+    var recoveringFrom: Set<Int> = []
     /// Keys that were written while the server could not be; not yet repaired.
     var missed: [[UInt8]: Miss] = [:]
     /// The same keys in the order in which they were missed; a key may stand here after it was repaired.
@@ -114,7 +114,7 @@ final class BackendServer {
     var retryAt: UInt64 = 0
     var connectingSince: UInt64 = 0
     var message = "not yet connected"
-    /// Siblings that cannot use the server, or have not yet repaired it.
+    /// Siblings whose writes it lacks.
     var cutOffAt: Set<LaneID> = []
     /// What was last told to the siblings.
     var toldCutOff = false
@@ -127,6 +127,9 @@ final class BackendServer {
         self.definition = definition
     }
 
+    var recovering: Bool { !recoveringFrom.isEmpty }
+    /// It lacks writes that this lane made: what it holds cannot be trusted until they are repaired.
+    var isBehind: Bool { missedTooMany || !missed.isEmpty }
     /// Takes writes: its connection stands and its memory is known.
     var acceptsWrites: Bool { phase == .up || phase == .repairing }
     /// What it holds is what this lane wrote.

@@ -18,6 +18,8 @@ struct ReplySlot {
         case whole
         /// One key of a retrieval: its trailing END is dropped, a miss is nothing.
         case oneOfMany
+        /// The END of a retrieval; after an error line there is none.
+        case endOfMany
     }
 
     enum Role: UInt8 {
@@ -33,6 +35,8 @@ struct ReplySlot {
     var quiet: Request?
     var part: Part
     var role: Role
+    /// The reply is an error: it ends a retrieval.
+    var failed = false
 }
 
 final class ClientSession {
@@ -49,6 +53,8 @@ final class ClientSession {
     /// It will be pumped at the end of the step.
     var pumpDue = false
     var paused = false
+    /// The retrieval whose parts are going out has ended with an error line: the rest of it is dropped.
+    private var retrievalFailed = false
     /// Reads without a reply yet, and the server that all of them went to (-1: several, or by another path).
     var reads = 0
     var readPath = -1
@@ -78,10 +84,24 @@ final class ClientSession {
         }
     }
 
-    /// The front reply is out.
-    func popFirst() {
-        slots.removeFirst()
+    /// Takes the front slot; true when its bytes are to go out.
+    func popFirst() -> Bool {
+        let slot = slots.removeFirst()
         firstReply += 1
+        return goesOut(slot.part, failed: slot.failed)
+    }
+
+    /// True when the next part of a reply is to go out.
+    func goesOut(_ part: ReplySlot.Part, failed: Bool) -> Bool {
+        switch part {
+        case .whole: return true
+        case .oneOfMany:
+            defer { retrievalFailed = retrievalFailed || failed }
+            return !retrievalFailed
+        case .endOfMany:
+            defer { retrievalFailed = false }
+            return !retrievalFailed
+        }
     }
 
     /// Adds a slot for a reply to come; returns its number.

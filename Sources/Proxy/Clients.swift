@@ -169,15 +169,19 @@ extension LaneNode {
     }
 
     /// Answers in turn: at once, or when everything before it has been answered.
-    func answer(_ session: ClientSession, _ bytes: [UInt8]) {
+    func answer(_ session: ClientSession, _ bytes: [UInt8], part: ReplySlot.Part = .whole) {
         guard !bytes.isEmpty else { return }
         if session.slots.isEmpty {
+            guard session.goesOut(part, failed: false) else { return }
             connections.outgoing(session.connection).append(bytes)
             markDirty(session.connection)
         } else {
-            session.slots.append(ReplySlot(bytes: bytes, quiet: nil, part: .whole, role: .literal))
+            session.slots.append(ReplySlot(bytes: bytes, quiet: nil, part: part, role: .literal))
         }
     }
+
+    /// The END of a retrieval.
+    func answerEnd(_ session: ClientSession) { answer(session, Array("END\r\n".utf8), part: .endOfMany) }
 
     /// No more commands; the connection is closed once all replies are out.
     func hangUp(_ session: ClientSession) {
@@ -201,15 +205,14 @@ extension LaneNode {
         session.noteAnswered(session.slots[place].role)
         let slot = session.slots[place]
         let visible = visibleBytes(slot, kind, bytes)
+        session.slots[place].failed = kind.isError
         if place > 0 {
             session.slots[place].bytes = Array(visible)
         } else {
             let outgoing = connections.outgoing(id)
-            outgoing.append(visible)
-            session.popFirst()
+            if session.popFirst() { outgoing.append(visible) }
             while let next = session.slots.first?.bytes {
-                outgoing.append(next)
-                session.popFirst()
+                if session.popFirst() { outgoing.append(next) }
             }
             markDirty(id)
         }

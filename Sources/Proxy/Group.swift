@@ -156,7 +156,7 @@ extension LaneNode {
         sibling.dumpedAt = mirrorSequence
         send(.dumped(sequence: mirrorSequence), on: link)
         for server in servers {
-            send(.backend(server: UInt16(server.index), cutOff: !server.isUp, recovering: server.recovering), on: link)
+            send(.backend(server: UInt16(server.index), cutOff: server.isBehind, recovering: server.recovering), on: link)
         }
         for (lane, floor) in remoteFloors.sorted(by: { $0.key < $1.key }) {
             send(.remoteFloor(lane: lane, loops: remoteLoops[lane.site] ?? 0, floor: floor), on: link)
@@ -197,7 +197,7 @@ extension LaneNode {
         sibling.retryAt = monotonic + wait / 2 + random.next() % (wait / 2 + 1)
     }
 
-    /// A sibling that could not use a server, or had not yet repaired it, took with it the knowledge of what was missed.
+    /// A sibling whose writes a server lacks took with it the knowledge of which they are.
     private func distrustServers(cutOffAt lane: LaneID) {
         for server in servers where server.cutOffAt.remove(lane) != nil {
             server.missedTooMany = true
@@ -261,14 +261,14 @@ extension LaneNode {
         let server = servers[place]
         if cutOff { server.cutOffAt.insert(sibling.id) } else { server.cutOffAt.remove(sibling.id) }
         if recovering && !server.recovering && !server.isBackup {
-            server.recovering = true
+            server.recoveringFrom = Set(backupIndices)
             logServer(server)
         }
     }
 
-    /// Tells the siblings when a server can no longer be used here, or can again.
+    /// Tells the siblings when a server lacks writes of this lane, or no longer does.
     func tellCutOff(_ server: BackendServer) {
-        let told = (cutOff: !server.isUp, recovering: server.recovering)
+        let told = (cutOff: server.isBehind, recovering: server.recovering)
         guard told != (server.toldCutOff, server.toldRecovering) else { return }
         server.toldCutOff = told.cutOff
         server.toldRecovering = told.recovering

@@ -73,7 +73,7 @@ extension LaneNode {
         begin(operation, keyWork)
         for server in route(record.key).both {
             guard servers[server].acceptsWrites else {
-                servers[server].miss(record.key, .top)
+                noteMissed(servers[server], record.key, .top)
                 continue
             }
             operation.outstanding += 1

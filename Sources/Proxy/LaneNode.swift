@@ -183,7 +183,7 @@ public final class LaneNode {
         for server in servers {
             guard let known = recovery.servers[server.definition.name] else { continue }
             server.incarnation = known.incarnation
-            server.recovering = known.recovering
+            server.recoveringFrom = known.recovering ? Set(site.primaries.count..<servers.count) : []
             server.missedTooMany = known.cutOff  // what it missed was only in memory
         }
         for id in siblingIDs { siblings[id] = Sibling(id: id) }
@@ -280,6 +280,8 @@ public final class LaneNode {
         askForSegments()
         askForSync()
     }
+
+    var backupIndices: Range<Int> { configuration.site.primaries.count..<servers.count }
 
     func observe(_ observation: @autoclosure () -> Observation) {
         if observations != nil { observations?.append(observation()) }

@@ -172,7 +172,7 @@ extension LaneNode {
                 keyWork.noteSent(operation.version, to: server)
                 ask(servers[server], .landing(operation), write.shape) { $0.append(write.command) }
             } else {
-                servers[server].miss(write.key, .top)
+                noteMissed(servers[server], write.key, .top)
             }
         }
     }
@@ -319,7 +319,7 @@ extension LaneNode {
         let keyWork = workFor(operation.key)
         for server in route(operation.key).both where server != operation.authority {
             guard servers[server].acceptsWrites else {
-                servers[server].miss(operation.key, .top)
+                noteMissed(servers[server], operation.key, .top)
                 continue
             }
             // Something younger is already on its way there.

@@ -77,12 +77,11 @@ extension LaneNode {
             // Its memory is empty; what it missed, it missed with everything else.
             server.missedTooMany = false
             server.missed = server.missed.filter { $0.value == .top }
-            server.recovering = !server.isBackup && backupRing != nil
+            noteEmpty(server)
             say(.notice, "memcached restarted server=\(server.definition.name) recovering=\(server.recovering)")
         } else if server.missedTooMany {
             server.missedTooMany = false
-            server.recovering = !server.isBackup && backupRing != nil
-            server.startedAt = now.wallMicroseconds / 1_000_000
+            server.recoveringFrom = server.isBackup ? [] : Set(backupIndices)
             say(.warning, "memcached missed too many writes while it was cut off and is flushed server=\(server.definition.name)")
             ask(server, .amnesia, .line) { Command.flushAll(into: $0) }
         }
@@ -92,6 +91,16 @@ extension LaneNode {
         if !server.isUp { logServer(server) }
         say(.notice, "memcached connected server=\(server.definition.name) missed_keys=\(server.missed.count)")
         drainAll()
+    }
+
+    /// A server came back with an empty memory. What a primary lost, the backups that are older may hold; what a backup lost
+    /// is lost.
+    private func noteEmpty(_ server: BackendServer) {
+        if server.isBackup {
+            for primary in servers { primary.recoveringFrom.remove(server.index) }
+        } else {
+            server.recoveringFrom = Set(backupIndices.filter { servers[$0].startedAt <= server.startedAt })
+        }
     }
 
     /// Up, as soon as nothing is missed any more.
@@ -159,7 +168,7 @@ extension LaneNode {
             }
             answered(operation)
         case .landing(let operation):
-            server.miss(operation.key, .top)
+            noteMissed(server, operation.key, .top)
             answered(operation)
         case .operationRead(let operation): operationReadLost(operation)
         case .tidy, .greeting, .amnesia: break
@@ -173,7 +182,7 @@ extension LaneNode {
     private func writeLost(_ server: BackendServer, _ operation: Operation) {
         guard let write = operation.write else { preconditionFailure("write \(operation.version) has no command") }
         if write.effect.isCertain {
-            server.miss(operation.key, .top)
+            noteMissed(server, operation.key, .top)
             if let held = operation.heldReply {
                 // The other server has done it already.
                 operation.heldReply = nil
@@ -210,7 +219,7 @@ extension LaneNode {
     /// Nobody knows what the server made of a conditional or derived write. It is never sent again: what the site holds is
     /// read when the server is back, and written again under a new version.
     private func inDoubt(_ server: BackendServer, _ operation: Operation) {
-        server.miss(operation.key, .doubt)
+        noteMissed(server, operation.key, .doubt)
         operation.decided = true
         operation.aborted = true
         settleOwed(operation)
@@ -294,13 +303,21 @@ extension LaneNode {
         ask(server, .tidy, .meta) { queue in operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) } }
     }
 
+    /// A write did not reach a server. The first time, the log and the siblings are told.
+    func noteMissed(_ server: BackendServer, _ key: [UInt8], _ how: BackendServer.Miss) {
+        let wasBehind = server.isBehind
+        server.miss(key, how)
+        guard !wasBehind else { return }
+        logServer(server)
+        tellCutOff(server)
+    }
+
     /// What a restart must know of a server.
     func logServer(_ server: BackendServer) {
         guard let incarnation = server.incarnation, log.hasRoom(forBytes: 512, owed: owedBytes) else { return }
-        let cutOff = !server.isUp || !server.missed.isEmpty
         log.append(
             LogRecord(
-                kind: .backendState, clientFlags: (server.recovering ? 1 : 0) | (cutOff ? 2 : 0),
+                kind: .backendState, clientFlags: (server.recovering ? 1 : 0) | (server.isBehind ? 2 : 0),
                 key: Array(server.definition.name.utf8), payload: incarnation))
     }
 }

@@ -23,8 +23,7 @@ extension LaneNode {
     /// True while the backup remembers more than the primary: the primary came back empty, the backup did not since.
     func backupKnowsMore(_ place: Place) -> Bool {
         guard let backup = place.backup else { return false }
-        let primary = servers[place.primary]
-        return primary.recovering && servers[backup].isUp && servers[backup].startedAt <= primary.startedAt
+        return servers[place.primary].recoveringFrom.contains(backup) && servers[backup].isUp
     }
 
     /// The server that decides writes of a key: the one that knows most of it. Nil when none can be reached.

@@ -17,7 +17,7 @@ extension LaneNode {
                 Command.get(key: key, withCAS: withCAS, into: $0)
             }
         }
-        answer(session, "END\r\n")
+        answerEnd(session)
         return true
     }
 
@@ -35,7 +35,7 @@ extension LaneNode {
             let reply = session.expectReply(part: .oneOfMany, path: -1, isWrite: true)
             submit(write, .client(session.connection, reply))
         }
-        answer(session, "END\r\n")
+        answerEnd(session)
         return true
     }
 

@@ -134,7 +134,7 @@ public enum Message: Sendable, Equatable {
     case fetched(request: UInt64, record: ReplicatedRecord?)
     /// A recovering primary missed a key that the backup has; the owner may copy it.
     case refill(hops: UInt8, key: [UInt8])
-    /// The speaker cannot use a server (index over primaries, then backups), or can again; `recovering`: it came back empty,
+    /// A server (index over primaries, then backups) lacks writes of the speaker's, or no longer does; `recovering`: it came back empty,
     /// or was flushed, while its backup may hold what it lost.
     case backend(server: UInt16, cutOff: Bool, recovering: Bool)
 
