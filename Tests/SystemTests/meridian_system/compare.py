@@ -6,6 +6,7 @@ backups are compared with their own site's primaries.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,8 +14,8 @@ from meridian_system.client import Client, Reply, meta
 from meridian_system.federation import Site
 from meridian_system.memcached import Memcached
 
-LIFE_TOLERANCE_SECONDS = 2
-"""memcached counts whole seconds, each server from a start of its own."""
+LIFE_TOLERANCE_SECONDS = 2.5
+"""memcached counts whole seconds, each server from a start of its own; a site's life of an item is another server's, rounded."""
 
 _BATCH = 64
 _FOREVER = -1
@@ -29,6 +30,8 @@ class Item:
     life: int
     """Remaining seconds, -1 when it never expires."""
     stale: bool = False
+    read_at: float = 0.0
+    """When it was read, in seconds of any one clock: two items may be read some seconds apart."""
 
     def differs_from(self, other: Item) -> str:
         """What is different, for people; empty when nothing is."""
@@ -36,8 +39,9 @@ class Item:
             return f"value of {len(self.value)} bytes against {len(other.value)} bytes ({_short(self.value)} / {_short(other.value)})"
         if self.flags != other.flags:
             return f"flags {self.flags} against {other.flags}"
-        if (self.life == _FOREVER) != (other.life == _FOREVER) or abs(self.life - other.life) > LIFE_TOLERANCE_SECONDS:
-            return f"remaining life {self.life} s against {other.life} s"
+        apart = (self.life + self.read_at) - (other.life + other.read_at)
+        if (self.life == _FOREVER) != (other.life == _FOREVER) or (self.life != _FOREVER and abs(apart) > LIFE_TOLERANCE_SECONDS):
+            return f"remaining life {self.life} s against {other.life} s, {apart:.1f} s apart"
         if self.stale != other.stale:
             return "stale against not stale"
         return ""
@@ -47,11 +51,11 @@ def _short(value: bytes) -> str:
     return repr(value[:24])
 
 
-def _item(reply: Reply) -> Item | None:
+def _item(reply: Reply, read_at: float) -> Item | None:
     if reply.data is None:
         return None
     life = int(reply.meta_flag("t") or _FOREVER)
-    return Item(reply.data, int(reply.meta_flag("f") or 0), life, reply.meta_flag("X") is not None)
+    return Item(reply.data, int(reply.meta_flag("f") or 0), life, reply.meta_flag("X") is not None, read_at)
 
 
 def read_server(server: Memcached, keys: Sequence[bytes]) -> dict[bytes, Item]:
@@ -60,8 +64,10 @@ def read_server(server: Memcached, keys: Sequence[bytes]) -> dict[bytes, Item]:
     with Client(server.endpoint, timeout=30.0) as client:
         for start in range(0, len(keys), _BATCH):
             batch = keys[start : start + _BATCH]
-            for key, reply in zip(batch, client.ask([meta(b"mg " + key + b" v t f") for key in batch])):
-                if (item := _item(reply)) is not None:
+            replies = client.ask([meta(b"mg " + key + b" v t f") for key in batch])
+            now = time.monotonic()
+            for key, reply in zip(batch, replies):
+                if (item := _item(reply, now)) is not None:
                     found[key] = item
     return found
 

@@ -11,6 +11,7 @@ A piece that makes a server swallow the sentinel, or close, must do so on both s
 
 from __future__ import annotations
 
+import itertools
 import re
 import select
 import socket
@@ -114,8 +115,21 @@ class Difference:
     expected: bytes
     found: bytes
 
+    @property
+    def lines(self) -> str:
+        """The first line that is different."""
+        for one, two in itertools.zip_longest(self.expected.split(b"\r\n"), self.found.split(b"\r\n"), fillvalue=b"(nothing)"):
+            if not _same_line(one, two):
+                return f"{_shown(one[:120])}  against  {_shown(two[:120])}"
+        return "where the replies end"
+
+    @property
+    def whole(self) -> str:
+        """Everything, for a file."""
+        return f"{self.where}: {self.lines}\n  sent      {self.sent!r}\n  memcached {self.expected!r}\n  proxy     {self.found!r}"
+
     def __str__(self) -> str:
-        return f"{self.where}\n  sent      {_shown(self.sent)}\n  memcached {_shown(self.expected)}\n  proxy     {_shown(self.found)}"
+        return f"{self.where}: {self.lines}\n  sent      {_shown(self.sent)}\n  memcached {_shown(self.expected)}\n  proxy     {_shown(self.found)}"
 
 
 def _shown(data: bytes) -> str:

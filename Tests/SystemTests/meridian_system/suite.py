@@ -116,7 +116,7 @@ def _differential(world: World, name: str, drive: Callable[[Differential], None]
             finally:
                 run.close()
             result = run.result
-            (federation.folder / "differences.txt").write_text("\n\n".join(str(difference) for difference in result.differences))
+            (federation.folder / "differences.txt").write_text("\n\n".join(difference.whole for difference in result.differences))
             if result.differences:
                 shown = "\n".join(str(difference) for difference in result.differences[:6])
                 raise Failed(
