@@ -30,6 +30,13 @@ struct BoundSockets: Sendable {
 
 /// The steps of starting.
 enum DaemonStart {
+    /// A logger whose lines begin with the lane's name behind the proxy's.
+    static func logger(_ identity: PeerIdentity, lane: LaneID, level: Logger.Level) -> Logger {
+        var logger = Logger(label: "\(identity.site)/\(identity.proxy) \(lane)") { LineLogHandler(label: $0) }
+        logger.logLevel = level
+        return logger
+    }
+
     /// The proxy's own part of the site file.
     static func proxy(_ name: String, of site: Site, federation: Federation) throws(DaemonFailure) -> SiteProxy {
         guard let here = federation.sites.first(where: { $0.name == site.name }) else {
@@ -125,9 +132,8 @@ enum DaemonStart {
                     records += 1
                     recovery.replay(record, at: offset)
                 }
-                logger.notice(
-                    "log recovered path=\(folder.path) records=\(records) tail=\(folder.tail) tornBytes=\(folder.tornBytes)",
-                    metadata: ["lane": "\(configuration.laneID)"])
+                Self.logger(configuration.identity, lane: configuration.laneID, level: logger.logLevel).notice(
+                    "log recovered path=\(folder.path) records=\(records) tail=\(folder.tail) tornBytes=\(folder.tornBytes)")
                 opened.append(OpenedLane(configuration: configuration, folder: folder, recovery: recovery))
             } catch {
                 throw failure(error)

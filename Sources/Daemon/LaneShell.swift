@@ -25,7 +25,7 @@ final class LaneShell {
     let node: LaneNode
     let files: SegmentFiles
     let sync: SyncThread
-    let laneName: String
+    let logger: Logger
 
     /// By the index in the core's connection table.
     var connections: [Connection?] = []
@@ -35,7 +35,8 @@ final class LaneShell {
     /// Loop 0 has the process's front desk: signals, peers that arrive, unix sockets, the admin endpoint.
     var front: FrontDesk?
 
-    var now: Instant
+    private var clock: LoopClock
+    var now: Instant { clock.now }
     var effects = Effects()
     /// What the shell has to report and has not yet.
     var reports: [Input] = []
@@ -54,12 +55,12 @@ final class LaneShell {
         self.number = number
         self.shared = shared
         loop = try Loop()
-        now = Clock.now()
-        laneName = "\(opened.configuration.laneID)"
+        clock = LoopClock(Clock.now())
+        logger = DaemonStart.logger(shared.identity, lane: opened.configuration.laneID, level: shared.logger.logLevel)
         var system = SystemRandomNumberGenerator()
         node = LaneNode(
             opened.configuration, recovery: opened.recovery, tail: opened.folder.tail, firstSegment: opened.folder.firstSegment,
-            seed: system.next(), at: now)
+            seed: system.next(), at: clock.now)
         let mailbox = shared.mailboxes[number]
         files = try SegmentFiles(opened.folder) { mailbox.post(.files($0)) }
         sync = SyncThread(files, synced: opened.folder.tail) { mailbox.post(.synced($0)) }
@@ -75,7 +76,6 @@ final class LaneShell {
 
     /// Runs until told to stop.
     func run() {
-        now = Clock.now()
         node.start(at: now, into: &effects)
         settle()
         shared.lanesServing.add(1, ordering: .relaxed)
@@ -87,8 +87,11 @@ final class LaneShell {
         var wake = nextHousekeeping
         if let deadline = node.nextDeadline { wake = min(wake, deadline) }
         if hasUnfinished { wake = 0 }
-        loop.wait(until: wake)
-        now = Clock.now()
+        loop.wait(until: clock.machineTime(wake))
+        let heldUp = clock.advance(to: Clock.now(), due: wake)
+        if heldUp > 0 {
+            log(.warning, "loop held up milliseconds=\(heldUp / 1_000); nobody's silence counts meanwhile")
+        }
         for index in 0..<loop.readyCount { handle(loop.ready(index)) }
         if let deadline = node.nextDeadline, deadline <= now.monotonicMicroseconds { step(.deadline) }
         if nextHousekeeping <= now.monotonicMicroseconds { keepHouse() }
@@ -208,9 +211,9 @@ final class LaneShell {
 
     func log(_ level: LogLevel, _ line: String) {
         switch level {
-        case .notice: shared.logger.notice("\(line)", metadata: ["lane": "\(laneName)"])
-        case .warning: shared.logger.warning("\(line)", metadata: ["lane": "\(laneName)"])
-        case .error: shared.logger.error("\(line)", metadata: ["lane": "\(laneName)"])
+        case .notice: logger.notice("\(line)")
+        case .warning: logger.warning("\(line)")
+        case .error: logger.error("\(line)")
         }
     }
 

@@ -1,6 +1,6 @@
 // Log lines for people, on stderr: the time, how much it matters, one event, its details.
 //
-//     2026-11-22T11:31:40.123Z notice north/n1 lane=s1p1l0 backend up name=a address=127.0.0.1:11301
+//     2026-11-22T11:31:40.123Z notice north/n1 s1p1l0 memcached connected server=a missed_keys=0
 
 import EventLoop
 import Foundation

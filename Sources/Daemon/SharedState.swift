@@ -47,7 +47,7 @@ final class SharedState: Sendable {
     let clientCount = Atomic<Int>(0)
     /// Lanes that have begun to serve.
     let lanesServing = Atomic<Int>(0)
-    private let tls: Mutex<TLSContext>
+    private let tls: Guarded<TLSContext>
 
     init(
         federation: Federation, site: Site, proxy: SiteProxy, tls: TLSContext, logger: Logger
@@ -61,7 +61,7 @@ final class SharedState: Sendable {
         var boxes: [Mailbox<LaneMessage>] = []
         for _ in 0..<site.loops { boxes.append(try Mailbox()) }
         mailboxes = boxes
-        self.tls = Mutex(tls)
+        self.tls = Guarded(tls)
     }
 
     /// Certificates for the next session.

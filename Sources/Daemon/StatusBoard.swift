@@ -2,13 +2,13 @@
 // touched ten times a second.
 
 import Status
-import Synchronization
+import EventLoop
 
 /// The last report of each lane.
 final class StatusBoard: Sendable {
-    private let lanes: Mutex<[LaneStatus?]>
+    private let lanes: Guarded<[LaneStatus?]>
 
-    init(lanes: Int) { self.lanes = Mutex(Array(repeating: nil, count: lanes)) }
+    init(lanes: Int) { self.lanes = Guarded(Array(repeating: nil, count: lanes)) }
 
     /// Replaces a lane's report.
     func publish(_ status: LaneStatus, lane: Int) { lanes.withLock { $0[lane] = status } }

@@ -4,11 +4,10 @@
 //     any thread ──post──▶ [ messages ] ──eventfd──▶ wait ──take──▶ the loop's turn
 
 import CEvent
-import Synchronization
 
 /// A queue of messages into one loop. Anybody may post; only the loop's thread takes.
 public final class Mailbox<Message: Sendable>: Sendable {
-    private let waiting = Mutex<[Message]>([])
+    private let waiting = Guarded<[Message]>([])
     private let descriptor: Int32
 
     /// An empty mailbox.

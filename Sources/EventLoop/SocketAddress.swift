@@ -2,7 +2,6 @@
 // name server may take seconds and a loop must not.
 
 import CEvent
-import Synchronization
 
 /// One address of a TCP or unix socket.
 public struct SocketAddress: Sendable, CustomStringConvertible {
@@ -67,7 +66,7 @@ public final class Resolver: Sendable {
         var reply: @Sendable (Answer) -> Void
     }
 
-    private struct State {
+    private struct State: Sendable {
         var questions: [Question] = []
         var running = false
     }
@@ -75,7 +74,7 @@ public final class Resolver: Sendable {
     /// Most look-ups that may wait; further ones fail at once.
     public static let waitingMax = 1_024
 
-    private let state = Mutex(State())
+    private let state = Guarded(State())
 
     /// A resolver; its thread lives only while there are questions.
     public init() {}
