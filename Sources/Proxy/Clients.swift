@@ -100,25 +100,31 @@ extension LaneNode {
             write.clientFlags = request.flags
         }
         write.expiry = absoluteExpiry(request.exptime)
+        if isDeadAdd(request, write.expiry) { write.effect = .local }
         let reply = session.expectReply(quiet: request, path: path, isWrite: true)
         submit(write, .client(session.connection, reply))
         return true
+    }
+
+    /// PHP's strict mode adds sessions with 31 days, an absolute time in 1970: dead on arrival where nothing was, it changes
+    /// nothing, and another site's session is not its business. A clock that is wrong by hours must not make it so.
+    private func isDeadAdd(_ request: Request, _ expiry: UInt64) -> Bool {
+        let adds = request.verb == .add || (request.verb == .ms && request.meta.mode | 0x20 == UInt8(ascii: "e"))
+        return adds && expiry != 0 && expiry + Limits.deadOnArrivalMicroseconds < now.wallMicroseconds
     }
 
     private func effect(of request: Request) -> WriteEffect {
         let mode = request.meta.mode | 0x20  // small letter
         switch request.verb {
         case .set: return .store
-        case .add: return .add
-        case .replace, .cas: return .conditionalStore
+        case .add, .replace, .cas: return .conditionalStore
         case .append, .prepend, .incr, .decr, .ma: return .derive
         case .delete: return .delete
         case .md: return request.meta.comparesCAS || request.meta.invalidates ? .conditionalDelete : .delete
         case .ms:
             if mode == UInt8(ascii: "a") || mode == UInt8(ascii: "p") { return .derive }
-            if mode == UInt8(ascii: "e") { return .add }
-            return request.meta.comparesCAS || mode == UInt8(ascii: "r") ? .conditionalStore : .store
-        case .mg: return request.meta.setsExptime && !request.meta.vivifies ? .touch : .vivify
+            return request.meta.comparesCAS || mode == UInt8(ascii: "e") || mode == UInt8(ascii: "r") ? .conditionalStore : .store
+        case .mg: return request.meta.setsExptime && !request.meta.vivifies ? .touch : .local
         case .touch, .gat, .gats: return .touch
         default: preconditionFailure("\(request.verb) is not a write")
         }

@@ -117,5 +117,7 @@ func landingStands(_ landed: KeyTops, against entry: KeyEntry) -> Bool {
         return landed.touch >= entry.version && landed.touch >= entry.touch
     }
     guard landed.version >= entry.version else { return false }
+    // What is deleted has no expiry that a touch could have set.
+    if landed.content == .tombstone { return true }
     return entry.touch <= landed.version || landed.touch >= entry.touch
 }

@@ -32,6 +32,8 @@ enum Limits {
     static let ceilingAheadMicroseconds: UInt64 = 10_000_000
     /// Longest time that an orderly leave waits for its streams, in microseconds.
     static let leaveMicroseconds: UInt64 = 3_500_000
+    /// How long ago an absolute expiry must have passed to be meant as dead on arrival, in microseconds.
+    static let deadOnArrivalMicroseconds: UInt64 = 86_400_000_000
     /// Clock offset of a peer above which an alarm is raised, in microseconds.
     static let clockAlarmMicroseconds: UInt64 = 500_000
 }

@@ -112,10 +112,10 @@ extension LaneNode {
     private func content(of write: Write) -> Content {
         switch write.effect {
         // An absolute time that has passed by this proxy's clock may not have by memcached's: every site judges by its own.
-        case .store, .conditionalStore, .add, .derive: write.expiry == Self.overAlready ? .tombstone : .value
+        case .store, .conditionalStore, .derive: write.expiry == Self.overAlready ? .tombstone : .value
         case .delete, .conditionalDelete: .tombstone
         case .touch: .touch
-        case .vivify: .none
+        case .local: .none
         }
     }
 
@@ -191,10 +191,7 @@ extension LaneNode {
         case .delete:
             if isPlanted(.tombstonesDropped), kind == .notFound || kind == .nf { return abort(operation, kind, bytes) }
             commit(operation, kind, bytes)
-        case .add where expired(write.expiry) && (kind == .stored || kind == .hd):
-            // Dead on arrival where nothing was: nothing has changed, and another site's item is not its business.
-            abort(operation, kind, bytes)
-        case .conditionalStore, .add:
+        case .conditionalStore:
             if kind == .stored || kind == .hd { return commit(operation, kind, bytes) }
             // A refused `ms` takes what was there with it, in every mode; the classic conditional stores leave it alone.
             guard kind == .serverError, write.command.starts(with: [UInt8(ascii: "m"), UInt8(ascii: "s"), 32]) else {
@@ -209,7 +206,7 @@ extension LaneNode {
             case .touched, .value, .hd, .va: commit(operation, kind, bytes)
             default: abort(operation, kind, bytes)
             }
-        case .vivify: abort(operation, kind, bytes)
+        case .local: abort(operation, kind, bytes)
         case .derive: operation.heldReply = (kind, bytes)
         }
     }

@@ -19,10 +19,8 @@ enum WriteEffect: UInt8, Sendable {
     case conditionalDelete
     /// A new expiry for what is there.
     case touch
-    /// Changes this site only: a win of `mg N`.
-    case vivify
-    /// A store where nothing was: the payload, if memcached says so; nothing, if it is dead on arrival.
-    case add
+    /// Nothing for other sites, whatever memcached says: a win of `mg N`, and an `add` that is dead on arrival.
+    case local
 
     /// True when the outcome is the payload whatever memcached answers, so that both servers get it at once.
     var isCertain: Bool { self == .store || self == .delete }
