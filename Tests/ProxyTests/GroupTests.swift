@@ -168,4 +168,14 @@ import WriteLog
         bench.tell(stream, .record(record))
         #expect(bench.closed.contains(stream))
     }
+
+    @Test("A lane that starts takes its slots only when it has tried its servers", .disabled("not yet mended"))
+    func serversFirst() throws {
+        let bench = Bench(Self.plan)
+        _ = try bench.linkSibling()
+        #expect(bench.node.state == .joining)
+        bench.bringUp("cache1")
+        bench.advance(milliseconds: 100)
+        #expect(bench.node.state == .serving)
+    }
 }
