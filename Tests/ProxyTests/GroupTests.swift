@@ -155,7 +155,7 @@ import WriteLog
         bench.tell(link, .mirror(sequence: 1, tops: tops(ours, seconds: 2)))
         bench.lose(link)
         bench.answer("cache1", "HD\r\n")
-        bench.advance(milliseconds: 1_500)
+        bench.advance(milliseconds: 300)
         #expect(
             bench.commands("cache1").contains("mg \(ours)"), "its value died with n2: what the site holds is read and rewritten")
     }

@@ -158,4 +158,14 @@ private final class Shelf {
             holder: here)
         #expect(landingStands(tops, against: entry) == stands)
     }
+
+    @Test("A deletion stands whatever was touched: there is no expiry that a touch could have set")
+    func tombstoneStands() {
+        let entry = KeyEntry(version: at(5), content: .tombstone, touch: at(9))
+        func tops(_ version: Version) -> KeyTops {
+            KeyTops(key: key, version: version, content: .tombstone, touch: .zero, touchExpiry: 0, holder: here)
+        }
+        #expect(landingStands(tops(at(5)), against: entry))
+        #expect(!landingStands(tops(at(4)), against: entry), "but not below a younger value or deletion")
+    }
 }
