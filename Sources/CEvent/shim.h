@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -296,6 +297,18 @@ static inline int meridian_is_socket(const char *path) {
 static inline int meridian_exists(const char *path) {
     struct stat found;
     return lstat(path, &found) == 0;
+}
+
+// Raises the limit on open files as far as allowed, to at most `wanted`, and returns what it is now.
+static inline uint64_t meridian_raise_open_files(uint64_t wanted) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return 0;
+    if (limit.rlim_cur < wanted) {
+        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return limit.rlim_cur;
 }
 
 // ---- Wake-ups and signals ----

@@ -51,6 +51,7 @@ public enum Daemon {
         if getuid() == 0 { logger.warning("running as root; a user of its own is enough for a proxy") }
         let tls = try DaemonStart.certificates(proxy, identity: identity)
         try DaemonStart.checkLaneCount(proxy, loops: site.loops)
+        raiseFileLimit(proxy, loops: site.loops, logger: logger)
         let sockets = try DaemonStart.bind(proxy, loops: site.loops)
         let lanes = try DaemonStart.openLanes(federation: federation, site: site, proxy: proxy, logger: logger)
         let shared: SharedState
@@ -65,6 +66,18 @@ public enum Daemon {
             clients=\(proxy.clients.map(\.description).joined(separator: ",")) replication=\(proxy.replication) admin=\(proxy.admin)
             """)
         try runLoops(shared, sockets, lanes, signals)
+    }
+
+    private static func raiseFileLimit(_ proxy: SiteProxy, loops: Int, logger: Logger) {
+        let wanted = proxy.clientConnectionsMax + loops * DaemonLimits.filesPerLaneMin
+        let limit = Descriptor.raiseLimit(to: wanted)
+        if limit < wanted {
+            logger.warning(
+                """
+                the limit on open files is \(limit), connections-max \(proxy.clientConnectionsMax) needs \(wanted); beyond it clients \
+                wait to be accepted; raise it (ulimit -n, LimitNOFILE=) or lower connections-max
+                """)
+        }
     }
 
     /// Loops 1… have threads of their own, loop 0 has this one.

@@ -41,6 +41,7 @@ final class LaneShell {
     /// What the shell has to report and has not yet.
     var reports: [Input] = []
     var peerRefusals = LogThrottle()
+    private var exhaustion = LogThrottle()
 
     private let mailboxWatch: Watch
     private var nextHousekeeping: UInt64 = 0
@@ -245,7 +246,12 @@ final class LaneShell {
     private func keepHouse() {
         let monotonic = now.monotonicMicroseconds
         nextHousekeeping = monotonic + DaemonLimits.housekeepingMicroseconds
-        for listener in clientListeners where listener.isExhausted { listener.resume() }
+        for listener in clientListeners where listener.isExhausted {
+            if let note = exhaustion.permit(atMonotonic: monotonic) {
+                log(.warning, "no descriptors left for clients at \(listener.bound.name); they wait; raise ulimit -n\(note)")
+            }
+            listener.resume()
+        }
         giveUpOverdue(monotonic)
         var status = node.status(at: now)
         status.gauges["connections"] = Double(node.connections.count)

@@ -145,6 +145,9 @@ public struct SocketPair: Sendable {
 
 /// A raw descriptor on its way from one loop to another, or being thrown away.
 public enum Descriptor {
+    /// Raises this process's limit on open files, as far as the system allows, to `wanted`; returns what it is now.
+    public static func raiseLimit(to wanted: Int) -> Int { Int(clamping: meridian_raise_open_files(UInt64(wanted))) }
+
     /// Closes a descriptor that nobody watches.
     public static func close(_ descriptor: Int32) { Glibc.close(descriptor) }
 
