@@ -132,10 +132,14 @@ final class BackendServer {
     var isBehind: Bool { missedTooMany || !missed.isEmpty }
     /// Takes writes: its connection stands and its memory is known.
     var acceptsWrites: Bool { phase == .up || phase == .repairing }
-    /// What it holds is what this lane wrote.
+    /// It can be reached, and lacks no write of this lane.
     var isUp: Bool { phase == .up }
+    /// It can be reached, and what it holds of a key is what this lane wrote.
+    func holds(_ key: [UInt8]) -> Bool { acceptsWrites && (missed.isEmpty || missed[key] == nil) }
+    func holds(_ key: UnsafeRawBufferPointer) -> Bool { acceptsWrites && (missed.isEmpty || missed[Array(key)] == nil) }
     /// … and what every other lane of the group wrote.
-    var isWhole: Bool { phase == .up && cutOffAt.isEmpty }
+    func holdsForAll(_ key: [UInt8]) -> Bool { cutOffAt.isEmpty && holds(key) }
+    func holdsForAll(_ key: UnsafeRawBufferPointer) -> Bool { cutOffAt.isEmpty && holds(key) }
 
     /// For clients: `server cache1 (127.0.0.1:11211)`.
     var title: String { "server \(definition.name) (\(definition.address))" }

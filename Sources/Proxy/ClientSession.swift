@@ -48,6 +48,9 @@ final class ClientSession {
     /// Bytes of refused data still to be swallowed.
     var swallow = 0
     var closing = false
+    /// How many replies may be outstanding: grows with small replies, shrinks with large ones, so that what a client has
+    /// asked for and not yet read stays within bounds whatever it asks for.
+    private(set) var window = Limits.clientRepliesFirst
     /// A command that was understood and must wait for earlier ones; its bytes are still the first of the incoming ones.
     var waiting: Request?
     /// It will be pumped at the end of the step.
@@ -81,6 +84,15 @@ final class ClientSession {
         case .read: reads -= 1
         case .write: writes -= 1
         case .literal: break
+        }
+    }
+
+    /// Learns from the size of a reply how many may be outstanding.
+    func noteReply(bytes: Int) {
+        if bytes * window > Limits.clientOutgoingBytesMax {
+            window = max(1, Limits.clientOutgoingBytesMax / bytes)
+        } else if window < Limits.clientRepliesMax {
+            window += 1
         }
     }
 

@@ -18,7 +18,7 @@ extension LaneNode {
                 session.swallow -= swallowed
                 continue
             }
-            room = session.slots.count < Limits.clientRepliesMax && outgoing.count < Limits.clientOutgoingBytesMax
+            room = session.slots.count < session.window && outgoing.count < Limits.clientOutgoingBytesMax
             guard room, takeCommand(session, incoming) else { break }
         }
         regulate(session, incoming)
@@ -132,7 +132,8 @@ extension LaneNode {
 
     /// The path of a write: this lane's connection to the deciding server if it goes there at once; -1 otherwise.
     private func writePath(_ key: [UInt8]) -> Int {
-        guard owners[slot(of: key)] == laneID, work[key]?.waiters.isEmpty ?? true, let server = authority(at: route(key)) else {
+        guard owners[slot(of: key)] == laneID, work[key]?.waiters.isEmpty ?? true, let server = authority(at: route(key), key)
+        else {
             return -1
         }
         return server
@@ -160,7 +161,7 @@ extension LaneNode {
             let queue = ByteQueue()
             request.encodeMetaReply("MN", from: bytes, into: queue)
             answer(session, Array(queue.readable))
-        case .version: answer(session, Array("VERSION \(Meridian.version)\r\n".utf8))
+        case .version: answer(session, Array("VERSION \(Meridian.protocolVersion)\r\n".utf8))
         case .verbosity: if !request.noreply { answer(session, "OK\r\n") }
         case .shutdown: answer(session, Request.shutdownReply)
         case .configGetCluster: answer(session, "ERROR\r\n")
@@ -209,6 +210,7 @@ extension LaneNode {
         precondition(number >= session.firstReply, "reply \(number) of \(id) is delivered twice")
         let place = Int(number - session.firstReply)
         session.noteAnswered(session.slots[place].role)
+        session.noteReply(bytes: bytes.count)
         let slot = session.slots[place]
         let visible = visibleBytes(slot, kind, bytes)
         session.slots[place].failed = kind.isError
@@ -262,6 +264,6 @@ extension LaneNode {
 
 /// What this is.
 public enum Meridian {
-    /// Meridian's version, digits and dots only: clients parse it.
-    public static let version = "1.0.0"
+    /// The memcached whose protocol is spoken, for clients that judge by it what they may send.
+    public static let protocolVersion = "1.6.18"
 }

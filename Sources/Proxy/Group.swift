@@ -1,4 +1,5 @@
-// The group's links (`federation.md` section 7): each pair of lanes has one, dialled by the lower lane. On a new link both
+// The group's links (`federation.md` section 7): each pair of lanes has one, dialled by the lower lane, or by one that has
+// just started and must know at once who else is there. On a new link both
 // ends tell all that their indexes hold; then each landing is mirrored, and each heartbeat carries the floors.
 
 import Configuration
@@ -54,6 +55,12 @@ extension LaneNode {
         let incoming = connections.incoming(link.connection)
         link.heardAt = monotonic
         while links[link.connection] === link {
+            if link.purpose == .stream, let lane = link.lane, let receiver = receivers[lane], receiver.link === link,
+                !receiver.hasRoom
+            {
+                receiver.isWaiting = true
+                return
+            }
             do {
                 let limit = configuration.federation.itemBytesMax
                 guard let message = try FrameCodec.decode(from: incoming, valueBytesMax: limit) else { return }
@@ -84,11 +91,25 @@ extension LaneNode {
             say(.warning, "peer refuses peer=\(link.identity.site)/\(link.identity.proxy) reason=\(reason)")
             return hangUp(link, "\(link.identity.site)/\(link.identity.proxy) refuses: \(reason)")
         }
+        if stamp(of: message) > HybridClock.stamp(atWall: now.wallMicroseconds + Limits.clockRefusedMicroseconds) {
+            return refuse(link, "its clock is more than a day ahead of this machine's: set both clocks right")
+        }
         guard link.isOpen, let lane = link.lane else { return refuse(link, "a message came before the greeting") }
         if link.purpose == .stream { return takeStream(message, link, lane) }
         guard let sibling = siblings[lane] else { return refuse(link, "lane \(lane) is not in this group") }
         sibling.heardAt = monotonic
         takeGroup(message, sibling, link)
+    }
+
+    /// The highest clock reading in a message.
+    private func stamp(of message: Message) -> UInt64 {
+        switch message {
+        case .heartbeat(let stamp, _, _, _), .promise(_, let stamp, _, _): stamp
+        case .mirror(_, let tops), .assert(_, _, _, let tops): max(tops.version, tops.touch).stamp
+        case .apply(_, _, let record), .record(let record): record.version.stamp
+        case .fetched(_, let record): record?.version.stamp ?? 0
+        default: 0
+        }
     }
 
     // MARK: Greeting
@@ -102,6 +123,10 @@ extension LaneNode {
         link.isOpen = true
         if hello.purpose == .stream { return streamGreeted(link, hello) }
         guard let sibling = siblings[hello.lane] else { return refuse(link, "lane \(hello.lane) is not in this group") }
+        if !link.dialled, sibling.pending != nil, laneID < sibling.id {
+            // Both dialled: the lower lane's link stays.
+            return hangUp(link, "the link dialled here takes precedence")
+        }
         if let old = sibling.link { hangUp(old, "a newer link took its place") }
         if !link.dialled { send(.hello(self.hello(.group, resume: .zero)), on: link) }
         open(sibling, link)
@@ -129,6 +154,10 @@ extension LaneNode {
             return
                 "\(proxy.name) runs \(hello.loops) loops, this proxy \(configuration.site.loops): set the same loops in the site file"
         }
+        if hello.stamp > HybridClock.stamp(atWall: now.wallMicroseconds + Limits.clockRefusedMicroseconds) {
+            return "its clock is more than a day ahead of this machine's: set both clocks right"
+        }
+        if hello.resume.raw > UInt64.max / 2 { return "it would resume at position \(hello.resume)" }
         if hello.lane == laneID { return "lane \(hello.lane) greets itself: two proxies run under one name" }
         do {
             if let difference = fingerprint.difference(from: try RingFingerprint.decode(hello.ring)) {
@@ -153,6 +182,11 @@ extension LaneNode {
         sibling.heardAt = monotonic
         say(.notice, "sibling linked lane=\(sibling.id)")
         for (key, entry) in index.sorted { send(.mirror(sequence: 0, tops: entry.tops(of: key)), on: link) }
+        // The dump tells tops, not landings: what landed below a top and was lost with the last link is put right here.
+        for (_, key) in sibling.untaken where index[key].map({ $0.holder != laneID }) ?? false {
+            requestAssertion(key, doubt: false)
+        }
+        sibling.untaken.removeAll()
         sibling.dumpedAt = mirrorSequence
         send(.dumped(sequence: mirrorSequence), on: link)
         for server in servers {
@@ -226,7 +260,9 @@ extension LaneNode {
             membershipChanged()
         case .mirrored(let sequence):
             // Until the dump is taken in, acknowledgements belong to nothing that was sent on this link.
-            if sequence >= sibling.dumpedAt { sibling.mirrored = max(sibling.mirrored ?? 0, sequence) }
+            guard sequence >= sibling.dumpedAt else { return }
+            sibling.mirrored = max(sibling.mirrored ?? 0, sequence)
+            while let first = sibling.untaken.first, first.sequence <= sequence { sibling.untaken.removeFirst() }
         case .remoteFloor(let lane, let loops, let floor): noteRemoteFloor(lane, loops, floor, tell: false)
         case .forward(let request, let hops, let forwarded):
             guard let write = Write(forwarded), isCarriable(write.key) else {
@@ -284,7 +320,11 @@ extension LaneNode {
     func broadcastMirror(_ operation: Operation) {
         // What was written here is in this lane's log; only a copy is not.
         let tops = operation.tops(holder: operation.kind == .copy ? index[operation.key]?.holder ?? laneID : laneID)
-        for id in siblingIDs { siblings[id]?.link.map { send(.mirror(sequence: mirrorSequence, tops: tops), on: $0) } }
+        for id in siblingIDs {
+            guard let sibling = siblings[id], let link = sibling.link else { continue }
+            sibling.untaken.append((mirrorSequence, operation.key))
+            send(.mirror(sequence: mirrorSequence, tops: tops), on: link)
+        }
     }
 
     /// A sibling tells a landing, or what it knows of a key.

@@ -54,7 +54,7 @@ extension LaneNode {
     /// The item in a reply to a read-back; nil for a miss.
     func postImage(_ reply: Reply, in bytes: UnsafeRawBufferPointer) -> PostImage? {
         guard reply.kind == .va else { return nil }
-        let expiry = reply.ttl < 0 ? 0 : now.wallMicroseconds + UInt64(reply.ttl) * 1_000_000
+        let expiry = reply.ttl < 0 ? 0 : now.wallMicroseconds + UInt64(min(reply.ttl, Int64(UInt32.max))) * 1_000_000
         return PostImage(clientFlags: reply.flags, expiry: expiry, value: Array(reply.value.of(bytes)))
     }
 }

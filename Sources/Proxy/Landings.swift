@@ -37,10 +37,15 @@ extension LaneNode {
             }
             counters.assertions += 1
             observe(.asserted(key: record.key, version: record.version))
-        } else if isBelow(record, entry) {
+        } else if isBelow(record, entry) || isSettled(record) {
             return supersede(record, requester, keyWork)
         }
         startLanding(record, assertion: assertion, requester, keyWork)
+    }
+
+    /// Its origin has promised that it would not come again: a late duplicate of what was applied or superseded here.
+    private func isSettled(_ record: ReplicatedRecord) -> Bool {
+        record.version.stamp <= max(stableFloor, remoteFloors[record.version.origin] ?? 0)
     }
 
     private func isBelow(_ record: ReplicatedRecord, _ entry: KeyEntry) -> Bool {

@@ -4,13 +4,12 @@
 //
 //     Clients.swift        sessions: commands in order, replies in order
 //     Reads.swift          reads straight to the primary, fallback to the backup
-//     Routing.swift        who owns a slot; forwarding
+//     Routing.swift        who owns a slot; passing on writes, records, assertions; fetching values
 //     OwnerLane.swift      writes: stamp, log, send, decide, commit, land
 //     Landings.swift       records of other sites and assertions: compare, apply
 //     Repairs.swift        copies, doubts, and what a returned server missed
 //     Pipelines.swift      the connections to memcached and their replies
 //     Group.swift          links to the siblings, mirrors, floors
-//     Assertions.swift     asking owners to write a top again; fetching values
 //     StreamSender.swift   committed records on their way to other sites
 //     StreamReceiver.swift records of other sites on their way to their owners
 //     Upkeep.swift         the tick: time-outs, heartbeats, retention
@@ -90,6 +89,8 @@ public final class LaneNode {
     var mirrorsToAcknowledge: [LaneID] = []
     /// The floors as they were last computed.
     var lastFloor: UInt64 = 0
+    /// Floors that may be told once the log is on the disk up to the offset.
+    var floorsToTell: Deque<(offset: LogOffset, floor: UInt64)> = []
     var lastGroupFloor: UInt64 = 0
 
     // The group.
@@ -113,6 +114,8 @@ public final class LaneNode {
     var senders: [SiteID: StreamSender] = [:]
     var receivers: [LaneID: StreamReceiver] = [:]
     var receiversDue: [StreamReceiver] = []
+    /// Streams whose waiting messages can be taken now.
+    var linksToRead: Deque<PeerLink> = []
     var tail = StreamTail()
     /// Position, floor and bytes at moments of the past: what promises and lag are read from.
     var samples: Deque<LagSample> = []
@@ -271,6 +274,8 @@ public final class LaneNode {
     private func finishStep() {
         pumpDueSessions()
         carryIntoNewSegment()
+        releaseMirrored()
+        while let link = linksToRead.popFirst() { if links[link.connection] === link { takeMessages(link) } }
         acknowledgeMirrors()
         releaseMirrored()
         pumpDueSessions()

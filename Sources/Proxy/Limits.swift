@@ -2,6 +2,8 @@
 enum Limits {
     /// Replies that one client connection may have outstanding before its commands wait.
     static let clientRepliesMax = 2_048
+    /// The same for a client whose replies' size is not known yet.
+    static let clientRepliesFirst = 32
     /// Bytes that may wait for one client to read them before its commands wait.
     static let clientOutgoingBytesMax = 4 << 20
     /// Bytes of commands that may wait behind an earlier command of the same client before it is paused.
@@ -18,6 +20,10 @@ enum Limits {
     static let tailBytesMax = 32 << 20
     /// Bytes that a stream may have under way, sent and not acknowledged.
     static let windowBytesMax = 16 << 20
+    /// Records of one stream that are applied at a time.
+    static let applyRecordsMax = 128
+    /// Bytes of one stream that are applied at a time.
+    static let applyBytesMax = 512 << 10
     /// Records that a stream may have under way.
     static let windowRecordsMax = 8_192
     /// Bytes of the outgoing queue past which a stream hands over no more records.
@@ -34,6 +40,8 @@ enum Limits {
     static let leaveMicroseconds: UInt64 = 3_500_000
     /// How long ago an absolute expiry must have passed to be meant as dead on arrival, in microseconds.
     static let deadOnArrivalMicroseconds: UInt64 = 86_400_000_000
+    /// How far ahead of this machine's clock another lane's may be before it is no longer listened to, in microseconds.
+    static let clockRefusedMicroseconds: UInt64 = 86_400_000_000
     /// Clock offset of a peer above which an alarm is raised, in microseconds.
     static let clockAlarmMicroseconds: UInt64 = 500_000
 }

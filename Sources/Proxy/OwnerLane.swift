@@ -72,7 +72,7 @@ extension LaneNode {
 
     func startWrite(_ write: Write, _ completion: Completion, _ keyWork: KeyWork, requesters: [Requester] = []) {
         let place = route(write.key)
-        guard let authority = authority(at: place) else {
+        guard let authority = authority(at: place, write.key) else {
             complete(completion, .serverError, unreachableReply(place))
             for requester in requesters { awaitMirror(requester) }
             return
@@ -393,6 +393,7 @@ extension LaneNode {
         if !operation.aborted {
             mirrorSequence += 1
             if !isPlanted(.mirrorBeforeLanding) || operation.kind == .copy { broadcastMirror(operation) }
+            assertIfOvertaken(operation)
         }
         if operation.position > .zero, let front = shipGate.first, operation.kind == .write {
             let place = Int(operation.position.raw) - Int(front.position.raw)
@@ -400,6 +401,14 @@ extension LaneNode {
         }
         for requester in operation.requesters { awaitMirror(requester) }
         drain(operation.key, keyWork)
+    }
+
+    /// Another lane has landed something younger meanwhile; before or after this, nobody knows.
+    private func assertIfOvertaken(_ operation: Operation) {
+        guard operation.kind != .copy, let entry = index[operation.key], entry.holder != laneID,
+            !landingStands(operation.tops(holder: laneID), against: entry)
+        else { return }
+        requestAssertion(operation.key, doubt: false)
     }
 
     /// Fulfils a requester once everything that has landed so far has been mirrored.

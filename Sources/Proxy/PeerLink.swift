@@ -1,3 +1,4 @@
+import DequeModule
 import Kernel
 import Replication
 
@@ -38,6 +39,8 @@ final class Sibling {
     var state = LaneState.joining
     /// Its landings up to this sequence have been taken in by it … of ours; nil: it has not yet taken in the index dump.
     var mirrored: UInt64?
+    /// Landings told on the link and not yet taken in: if the link breaks, nobody may ever compare them.
+    var untaken: Deque<(sequence: UInt64, key: [UInt8])> = []
     /// Sequence of the index dump that was sent on this link.
     var dumpedAt: UInt64 = 0
     /// Highest sequence of its landings that was taken in here.

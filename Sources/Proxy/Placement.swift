@@ -23,29 +23,28 @@ extension LaneNode {
     /// True while the backup remembers more than the primary: the primary came back empty, the backup did not since.
     func backupKnowsMore(_ place: Place) -> Bool {
         guard let backup = place.backup else { return false }
-        return servers[place.primary].recoveringFrom.contains(backup) && servers[backup].isUp
+        return servers[place.primary].recoveringFrom.contains(backup) && servers[backup].acceptsWrites
     }
 
     /// The server that decides writes of a key: the one that knows most of it. Nil when none can be reached.
-    func authority(at place: Place) -> Int? {
+    func authority(at place: Place, _ key: [UInt8]) -> Int? {
         let primary = servers[place.primary]
-        guard let backup = place.backup.map({ servers[$0] }) else { return primary.isUp ? primary.index : nil }
-        if primary.isWhole && !backupKnowsMore(place) { return primary.index }
-        if backup.isWhole { return backup.index }
-        if primary.isUp { return primary.index }
-        return backup.isUp ? backup.index : nil
+        guard let backup = place.backup.map({ servers[$0] }) else { return primary.holds(key) ? primary.index : nil }
+        if primary.holdsForAll(key) && !backupKnowsMore(place) { return primary.index }
+        if backup.holdsForAll(key) { return backup.index }
+        if primary.holds(key) { return primary.index }
+        return backup.holds(key) ? backup.index : nil
     }
 
     /// The server that a read asks first, and whether a miss there is asked of the backup.
-    func readPlan(at place: Place, wantsToken: Bool) -> (server: Int, fallback: Bool)? {
+    func readPlan(at place: Place, _ key: UnsafeRawBufferPointer, wantsToken: Bool) -> (server: Int, fallback: Bool)? {
         let primary = servers[place.primary]
-        guard let backup = place.backup.map({ servers[$0] }) else { return primary.isUp ? (primary.index, false) : nil }
-        if primary.isWhole {
-            guard backupKnowsMore(place) && backup.isWhole else { return (primary.index, false) }
+        guard let backup = place.backup.map({ servers[$0] }) else { return primary.holds(key) ? (primary.index, false) : nil }
+        if primary.holdsForAll(key) {
+            guard backupKnowsMore(place) && backup.holdsForAll(key) else { return (primary.index, false) }
             // A token must come from the server that will compare it.
             return wantsToken ? (backup.index, false) : (primary.index, true)
         }
-        if backup.isWhole { return (backup.index, false) }
-        return nil
+        return backup.holdsForAll(key) ? (backup.index, false) : nil
     }
 }

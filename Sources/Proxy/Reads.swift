@@ -53,7 +53,7 @@ extension LaneNode {
     }
 
     private func readPath(_ key: UnsafeRawBufferPointer, wantsToken: Bool) -> Int {
-        guard let plan = readPlan(at: route(key), wantsToken: wantsToken), !plan.fallback else { return -1 }
+        guard let plan = readPlan(at: route(key), key, wantsToken: wantsToken), !plan.fallback else { return -1 }
         return plan.server
     }
 
@@ -78,7 +78,7 @@ extension LaneNode {
         wantsToken: Bool, miss: [UInt8] = Array("END\r\n".utf8), missKind: ReplyKind = .end, command: (ByteQueue) -> Void
     ) {
         let place = route(key)
-        let plan = readPlan(at: place, wantsToken: wantsToken)
+        let plan = readPlan(at: place, key, wantsToken: wantsToken)
         let reply = session.expectReply(
             quiet: quiet, part: part, path: plan.map { $0.fallback ? -1 : $0.server } ?? -1, isWrite: false)
         guard let plan else {
@@ -99,7 +99,7 @@ extension LaneNode {
     /// A recovering primary missed: the backup is asked the same. The command is the first that the primary keeps.
     func askBackup(_ primary: BackendServer, _ client: ConnectionID, _ number: UInt64, _ expected: Expected) {
         let command = UnsafeRawBufferPointer(rebasing: primary.sent.readable[0..<expected.sentBytes])
-        guard let key = keyOfRead(command), let backup = route(key).backup, servers[backup].isWhole else {
+        guard let key = keyOfRead(command), let backup = route(key).backup, servers[backup].holdsForAll(key) else {
             return deliverMiss(client, number, expected.shape, command)
         }
         counters.backupReads += 1
@@ -113,7 +113,7 @@ extension LaneNode {
         command.withUnsafeBytes { bytes in
             if let key = keyOfRead(bytes) {
                 let place = route(key)
-                for other in place.both where other != server.index && servers[other].isWhole {
+                for other in place.both where other != server.index && servers[other].holdsForAll(key) {
                     counters.backupReads += 1
                     return ask(servers[other], .read(client, number, fallback: false), shape, keeping: true) { $0.append(bytes) }
                 }

@@ -12,7 +12,8 @@ extension LaneNode {
     /// was sent before is read with the copy, one sent later cancels it.
     func startCopy(_ key: [UInt8]) {
         let place = route(key)
-        guard let backup = place.backup, backupKnowsMore(place), servers[backup].isWhole, servers[place.primary].acceptsWrites,
+        guard let backup = place.backup, backupKnowsMore(place), servers[backup].holdsForAll(key),
+            servers[place.primary].acceptsWrites,
             copiesUnderWay < Limits.copiesMax, work[key] == nil, index[key]?.content != .tombstone
         else { return }
         let keyWork = workFor(key)
@@ -43,7 +44,7 @@ extension LaneNode {
     /// Who says what the site holds of a key: with nobody else to ask, the server in doubt itself.
     func doubtServer(_ key: [UInt8]) -> Int? {
         let place = route(key)
-        return authority(at: place) ?? place.both.first { servers[$0].acceptsWrites }
+        return authority(at: place, key) ?? place.both.first { servers[$0].acceptsWrites }
     }
 
     func startDoubt(_ key: [UInt8], _ requester: Requester?, _ keyWork: KeyWork) {

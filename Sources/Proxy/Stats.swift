@@ -10,11 +10,19 @@ extension LaneNode {
         "evicted_unfetched",
     ]
 
+    private static func detailReply(_ name: String) -> StaticString {
+        switch name {
+        case "reset": "RESET\r\n"
+        case "settings", "items", "slabs", "conns", "sizes": "END\r\n"
+        default: "ERROR\r\n"
+        }
+    }
+
     func stats(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
         guard session.slots.isEmpty else { return false }
         counters.commandsOther += 1
         if !request.key.isEmpty {
-            answer(session, request.key.of(bytes).elementsEqual("reset".utf8) ? "RESET\r\n" : "END\r\n")
+            answer(session, Self.detailReply(String(decoding: request.key.of(bytes), as: UTF8.self)))
             return true
         }
         let work = StatsWork(client: session.connection, reply: session.expectReply(path: -1, isWrite: false))
@@ -47,7 +55,7 @@ extension LaneNode {
         ]
         var text = ""
         for (name, value) in own + work.sums.sorted(by: { $0.key < $1.key }) { text += "STAT \(name) \(value)\r\n" }
-        text += "STAT version \(Meridian.version)\r\nEND\r\n"
+        text += "STAT version \(Meridian.protocolVersion)\r\nEND\r\n"
         Array(text.utf8).withUnsafeBytes { deliver(work.client, work.reply, .end, $0) }
     }
 }

@@ -15,6 +15,25 @@ final class StreamReceiver {
     /// Done ahead of `done`.
     var doneAhead: Set<Position> = []
     var acknowledgementDue = false
+    /// Taken off the stream and not yet done, with their sizes: what waits behind them stays in the connection.
+    private(set) var underWay: [Position: Int] = [:]
+    private(set) var underWayBytes = 0
+    /// Messages wait in the connection for records under way.
+    var isWaiting = false
+
+    /// True while more may be taken off the stream: local clients share the same connections to memcached, and must not
+    /// queue behind an hour of another site's writes.
+    var hasRoom: Bool { underWay.count < Limits.applyRecordsMax && underWayBytes < Limits.applyBytesMax }
+
+    func take(_ position: Position, bytes: Int) {
+        underWay[position] = bytes
+        underWayBytes += bytes
+    }
+
+    func finish(_ position: Position) {
+        if let bytes = underWay.removeValue(forKey: position) { underWayBytes -= bytes }
+    }
+
     /// Its clock against ours, in microseconds; positive when it is ahead.
     var clockOffset: Int64 = 0
     var heardAt: UInt64
@@ -85,6 +104,7 @@ extension LaneNode {
         }
         guard isCarriable(record.key) else { return refuse(link, "a record's key cannot be carried") }
         receiver.expected = receiver.expected.next
+        receiver.take(record.position, bytes: record.windowBytes)
         clock.observe(record.version.stamp)
         if isPlanted(.acknowledgeBeforeApplying) { recordDone(receiver, record.position) }
         dispatchLanding(record, .receiver(receiver.origin, record.position), hops: 0)
@@ -96,6 +116,11 @@ extension LaneNode {
         // A record of an earlier connection may finish late; its position comes again, and means the same record.
         guard position > receiver.done, position < receiver.expected else { return }
         receiver.doneAhead.insert(position)
+        receiver.finish(position)
+        if receiver.isWaiting && receiver.hasRoom, let link = receiver.link {
+            receiver.isWaiting = false
+            linksToRead.append(link)
+        }
         while receiver.doneAhead.remove(receiver.done.next) != nil { receiver.done = receiver.done.next }
         guard !receiver.acknowledgementDue else { return }
         receiver.acknowledgementDue = true

@@ -10,6 +10,7 @@ extension LaneNode {
     private var times: SiteTimes { configuration.site.times }
 
     func tick() {
+        forgiveStall()
         nextTick = monotonic + UInt64(times.heartbeatMilliseconds) * 1_000
         tendServers()
         tendLinks()
@@ -26,6 +27,16 @@ extension LaneNode {
     }
 
     // MARK: Servers and links
+
+    /// While this lane itself did not run, it could hear nobody: that silence is held against no one.
+    private func forgiveStall() {
+        let stall = monotonic - min(nextTick, monotonic)
+        guard stall > UInt64(times.heartbeatMilliseconds) * 1_000 else { return }
+        for link in links.values { link.heardAt = min(monotonic, link.heardAt + stall) }
+        for server in servers {
+            for place in server.expected.indices { server.expected[place].at = min(monotonic, server.expected[place].at + stall) }
+        }
+    }
 
     private func tendServers() {
         for server in servers {
@@ -54,7 +65,8 @@ extension LaneNode {
                 hangUp(link, "it was not heard for \(times.siblingTimeoutMilliseconds) ms")
             } else if let pending = sibling.pending, monotonic - pending.heardAt > patience {
                 hangUp(pending, "it did not greet within \(times.siblingTimeoutMilliseconds) ms")
-            } else if sibling.link == nil, sibling.pending == nil, laneID < id, monotonic >= sibling.retryAt {
+            } else if sibling.link == nil, sibling.pending == nil, laneID < id || state == .joining, monotonic >= sibling.retryAt
+            {
                 dial(sibling)
             }
         }
@@ -99,8 +111,14 @@ extension LaneNode {
             samples.append(LagSample(position: committed, floor: origin, bytes: committedBytes, at: monotonic))
         }
         if samples.count > Limits.samplesMax { thinSamples() }
-        lastFloor = max(lastFloor, landingFloor(above: origin))
-        lastGroupFloor = max(lastGroupFloor, groupFloor(own: lastFloor))
+        let own = landingFloor(above: origin)
+        // A restart lands again what the log does not say has landed: such a thing is never below a floor that was told.
+        if !isResolving { floorsToTell.append((log.tail, own)) }
+        while let first = floorsToTell.first, first.offset <= log.synced {
+            floorsToTell.removeFirst()
+            lastFloor = max(lastFloor, first.floor)
+        }
+        lastGroupFloor = max(lastGroupFloor, groupFloor(own: min(own, lastFloor)))
         var stable = lastGroupFloor
         for id in siblingIDs { stable = min(stable, siblings[id]?.groupFloor ?? 0) }
         if isPlanted(.forgetsTooEarly) { stable = origin }
@@ -133,6 +151,8 @@ extension LaneNode {
                 on: link)
             noteRate(sender)
         }
+        // A sign of life the other way, even while what arrived waits to be applied.
+        for origin in receivers.keys.sorted() { receivers[origin].map { acknowledge($0) } }
         if let least = siteOrder.compactMap({ senders[$0]?.durable }).min() {
             while samples.count > 1, samples[1].position <= least { samples.removeFirst() }
         } else {
@@ -154,7 +174,8 @@ extension LaneNode {
         let ahead = HybridClock.stamp(atWall: now.wallMicroseconds + Limits.ceilingAheadMicroseconds / 2)
         if ceiling < max(ahead, clock.last) { logCeiling() }
         for site in siteOrder {
-            guard let sender = senders[site], sender.acknowledged > sender.logged else { continue }
+            // One at a time: a newer one before the last is synced would put off for ever what slow disks make durable.
+            guard let sender = senders[site], sender.acknowledged > sender.logged, sender.loggedAt <= log.synced else { continue }
             sender.logged = sender.acknowledged
             log.append(LogRecord(kind: .acknowledged, position: sender.acknowledged, clientFlags: UInt32(site.raw)))
             sender.loggedAt = log.tail
@@ -188,11 +209,11 @@ extension LaneNode {
     func carryIntoNewSegment() {
         let segment = log.segment
         guard segment != carriedSegment, log.tail.raw % UInt64(log.segmentBytes) != 0 else { return }
+        guard log.hasRoom(forBytes: 4_096 + servers.count * 512, owed: owedBytes) else { return }
         carriedSegment = segment
         let lowest = operations.values.lazy.filter { $0.intent > .zero && !$0.decided }.map(\.intent).min()
         let start = LogOffset(segment * UInt64(log.segmentBytes))
         segmentStarts.append(SegmentStart(segment: segment, firstPosition: committed.next, readFrom: min(lowest ?? start, start)))
-        guard log.hasRoom(forBytes: 4_096 + servers.count * 512, owed: owedBytes) else { return }
         logCeiling()
         for site in siteOrder {
             guard let sender = senders[site] else { continue }

@@ -216,6 +216,7 @@ extension FrameCodec {
 
     private static func version(_ reader: inout ByteReader) -> Version? {
         guard let stamp: UInt64 = reader.integer(), let origin: UInt32 = reader.integer() else { return nil }
+        guard stamp > 0 || origin == 0 else { return nil }
         return Version(stamp: stamp, origin: LaneID(raw: origin))
     }
 
@@ -251,7 +252,7 @@ extension FrameCodec {
     }
 
     private static func record(_ reader: inout ByteReader) -> ReplicatedRecord? {
-        guard let content = content(&reader), content != .none, let version = version(&reader),
+        guard let content = content(&reader), content != .none, let version = version(&reader), version > .zero,
             let position: UInt64 = reader.integer(), let clientFlags: UInt32 = reader.integer(),
             let expiry: UInt64 = reader.integer(), let key = key(&reader), let value = bytes(&reader)
         else { return nil }
