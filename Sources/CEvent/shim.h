@@ -44,6 +44,7 @@ struct meridian_ready_list {
     struct meridian_ready *items;
     size_t count;
     size_t capacity;
+    int timer_fired;
 };
 
 struct meridian_watch {
@@ -74,7 +75,7 @@ static inline void meridian_on_ready(evutil_socket_t descriptor, short what, voi
 static inline void meridian_on_timer(evutil_socket_t descriptor, short what, void *context) {
     (void)descriptor;
     (void)what;
-    (void)context;
+    ((struct meridian_ready_list *)context)->timer_fired = 1;
 }
 
 static inline struct event_base *meridian_base_new(void) {
@@ -105,8 +106,8 @@ static inline void meridian_watch_free(struct meridian_watch *watch) {
     free(watch);
 }
 
-static inline struct event *meridian_timer_new(struct event_base *base) {
-    return event_new(base, -1, 0, meridian_on_timer, NULL);
+static inline struct event *meridian_timer_new(struct event_base *base, struct meridian_ready_list *list) {
+    return event_new(base, -1, 0, meridian_on_timer, list);
 }
 
 static inline void meridian_timer_add(struct event *timer, uint64_t microseconds) {

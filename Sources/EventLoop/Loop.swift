@@ -32,15 +32,16 @@ public final class Loop {
 
     /// Makes a loop with nothing to wait for. Fails only when the system has no descriptors left.
     public init() throws(SocketError) {
-        guard let base = meridian_base_new(), let timer = meridian_timer_new(base) else {
+        list = .allocate(capacity: 1)
+        list.initialize(to: meridian_ready_list())
+        guard let base = meridian_base_new(), let timer = meridian_timer_new(base, list) else {
+            list.deallocate()
             throw SocketError(
                 action: "make", subject: "an event loop", code: 0, reason: "libevent found no usable event mechanism",
                 remedy: "raise the limit on open files (ulimit -n)")
         }
         self.base = base
         self.timer = timer
-        list = .allocate(capacity: 1)
-        list.initialize(to: meridian_ready_list())
     }
 
     deinit {
@@ -56,12 +57,12 @@ public final class Loop {
     public func wait(until deadline: UInt64?) {
         list.pointee.count = 0
         let now = meridian_monotonic_microseconds()
-        if now >= armedFor { armedFor = .max }
         let latest = now + Self.waitMicrosecondsMax
         let wake = min(deadline ?? latest, latest)
         if wake <= now {
             // Without EVLOOP_ONCE, libevent would go on for as long as anything is left unread.
             event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK)
+            noteTimer()
             return
         }
         // An earlier timer is left alone: waking once too often is cheaper than setting it at each turn.
@@ -70,6 +71,15 @@ public final class Loop {
             armedFor = wake
         }
         event_base_loop(base, EVLOOP_ONCE)
+        noteTimer()
+    }
+
+    /// libevent's own clock is coarse: the timer may go off a few milliseconds before `armedFor` by ours. So whether it has
+    /// gone off is noted, not computed; a timer that is taken for set but is not would be a wait without end.
+    private func noteTimer() {
+        guard list.pointee.timer_fired != 0 else { return }
+        list.pointee.timer_fired = 0
+        armedFor = .max
     }
 
     /// How much the last wait found ready.

@@ -26,6 +26,19 @@ private let role: UInt32 = 7
         #expect(Clock.monotonicMicroseconds() < deadline + 500_000)
     }
 
+    @Test func manyShortWaitsAllEnd() throws {
+        // The timer goes off by a coarse clock, at times before the deadline by ours; no later wait may depend on it then.
+        let loop = try Loop()
+        var random = SeededRandom(seed: 3)
+        let begun = Clock.monotonicMicroseconds()
+        for _ in 0..<400 {
+            let now = Clock.monotonicMicroseconds()
+            loop.wait(until: now + 500 + UInt64(random.below(1_500)))
+            loop.wait(until: now + 2_000)
+        }
+        #expect(Clock.monotonicMicroseconds() - begun < 60_000_000)
+    }
+
     @Test func readinessComesWithTheOwnersNumbersUntilItIsRead() throws {
         let loop = try Loop()
         let pair = try SocketPair()
