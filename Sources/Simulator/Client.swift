@@ -36,6 +36,8 @@ final class Client {
     /// A scenario's client: replies are kept, and it stays with the proxy that it was told to use.
     var scripted: ProxyProcess?
     var transcript: [Reply] = []
+    /// An error has come in the quiet batch under way: it may be any of its commands', so silence proves nothing.
+    var quietErrors = false
     /// The run is at rest: what is read now is compared with the ledger.
     var finalReads = false
 

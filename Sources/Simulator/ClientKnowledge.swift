@@ -91,8 +91,11 @@ extension Client {
     func take(_ reply: Reply, _ command: Command, _ world: World) {
         if reply.kind == .error {
             world.figures[.clientErrors] += 1
+            if case .meta(_, isQuiet: true) = command.reply { quietErrors = true }
             return outcomeUnknown(command)
         }
+        if reply.kind == .suppressed, quietErrors { return outcomeUnknown(command) }
+        if reply.kind == .noop { quietErrors = false }
         switch command.effect {
         case .store(let write, let isConditional):
             let stored = reply.kind == .stored || reply.kind == .metaDone || (reply.kind == .suppressed && !isConditional)

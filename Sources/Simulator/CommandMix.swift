@@ -44,12 +44,13 @@ extension Client {
         return "w\(write)." + String(repeating: ".", count: padding)
     }
 
-    private func expiry(_ world: World) -> String {
+    private func expiry(_ world: World, mayEnd: Bool = false) -> String {
         switch random.below(16) {
         case 0: return String(2 + random.below(6))
         case 1, 2: return String(20 + random.below(200))
-        case 3: return String((SimulationOptions.wallMicroseconds + world.now) / 1_000_000 + UInt64(30 + random.below(200)))
-        case 4: return random.chance(0.3) ? "-1" : "0"
+        case 3 where !world.options.faults.contains(.clocks):
+            return String((SimulationOptions.wallMicroseconds + world.now) / 1_000_000 + UInt64(30 + random.below(200)))
+        case 4: return mayEnd && random.chance(0.3) ? "-1" : "0"
         default: return "0"
         }
     }
@@ -58,9 +59,12 @@ extension Client {
         let write = world.issue(key: key, client: number)
         let value = value(write)
         let silent = random.chance(0.1)
+        let expiry = expiry(world, mayEnd: true)
+        // What expires at once is stored and gone: nothing proves that it was committed.
+        let effect = expiry == "-1" ? Command.Effect.nothing : .store(write, isConditional: false)
         return text(
-            "set \(world.keys[key].name) \(write & 0xffff) \(expiry(world)) \(value.utf8.count)\(silent ? " noreply" : "")\r\n\(value)\r\n",
-            key, .store(write, isConditional: false), silent ? .silent : .storage)
+            "set \(world.keys[key].name) \(write & 0xffff) \(expiry) \(value.utf8.count)\(silent ? " noreply" : "")\r\n\(value)\r\n",
+            key, effect, silent ? .silent : .storage)
     }
 
     private func conditionalStore(_ verb: String, _ key: Int, _ world: World) -> Command {

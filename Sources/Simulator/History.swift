@@ -43,8 +43,8 @@ struct History {
     private(set) var byVersion: [Version: Int] = [:]
     private(set) var byKey: [[Int]] = []
     private var origins: [LaneID: Origin] = [:]
-    /// Per lane and key: the last version committed there.
-    private var lastOfLane: [UInt64: Version] = [:]
+    /// Per lane: the highest stamp that it committed.
+    private var highestStamps: [LaneID: UInt64] = [:]
     /// Per site and key: the highest version that has left an index.
     private var forgotten: [[Version]]
     /// Numbers of the writes that are in a committed value.
@@ -89,11 +89,7 @@ struct History {
             origin.byPosition.append(number)
             origins[record.lane] = origin
         }
-        let place = UInt64(record.lane.raw) << 32 | UInt64(record.key)
-        if let last = lastOfLane[place], record.version < last {
-            return (.appliedIsCommitted, "\(record.lane) commits version \(record.version) after \(last) of the same key")
-        }
-        lastOfLane[place] = record.version
+        highestStamps[record.lane] = max(highestStamps[record.lane] ?? 0, record.version.stamp)
         for site in 0..<sites where record.version < forgotten[site][record.key] && record.position > .zero {
             return (
                 .forgottenIsStable,
@@ -168,6 +164,9 @@ struct History {
         origins[lane] = origin
         return lost
     }
+
+    /// The highest stamp that a lane has committed.
+    func highestStamp(of lane: LaneID) -> UInt64 { highestStamps[lane] ?? 0 }
 
     /// Positions committed by a lane.
     func committed(of lane: LaneID) -> UInt64 { UInt64(origins[lane]?.byPosition.count ?? 0) }

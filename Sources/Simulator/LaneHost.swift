@@ -53,6 +53,10 @@ final class LaneHost {
     var observed: [Observation] = []
     /// Its machine lost power since it last ran.
     var lostPower = false
+    /// Versions of the intents that its log held at the last start: they may still be committed.
+    var oldIntents: Set<Version> = []
+    /// The highest stamp that it had committed before the last start: a new version must be above it.
+    var stampsBefore: UInt64 = 0
     /// When the last sync is answered; answers come in order.
     var lastSyncAnswer: UInt64 = 0
 
@@ -266,7 +270,7 @@ extension World {
                 send(bytes: [UInt8](queue.readable), over: place.link, from: place.side)
             }
         }
-        close(place.link, side: place.side, reason: "closed by peer")
+        if flushing { close(place.link, side: place.side, reason: "closed by peer") } else { abort(place.link, side: place.side) }
         node.connections.release(id)
         host.links[id] = nil
     }

@@ -140,6 +140,16 @@ extension World {
         send(.end(reason: reason), over: link, from: side)
     }
 
+    /// The end is closed at once (SO_LINGER of zero): what has not got through by now never will.
+    func abort(_ link: Link, side: Int) {
+        guard link.ends[side].open else { return }
+        if link.pipes[side].held > 0 {
+            link.pipes[side].removeAll()
+            link.pipes[side].held = 0
+        }
+        close(link, side: side, reason: "connection reset")
+    }
+
     /// Both ends lose the connection, and what was on its way is lost.
     func reset(_ link: Link) {
         for side in 0...1 {

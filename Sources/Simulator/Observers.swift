@@ -18,16 +18,22 @@ extension World {
             let record = CommittedRecord(
                 key: index, version: version, content: content, value: value, flags: flags, expiry: expiry, lane: lane,
                 position: position, site: site, at: now)
+            if version.stamp <= host.stampsBefore, !host.oldIntents.contains(version) {
+                violate(
+                    .appliedIsCommitted,
+                    "\(host.name) gives key \(keys[index].name) version \(version), below what it gave before its restart")
+            }
             if let (invariant, what) = history.commit(record) { violate(invariant, "key \(keys[index].name): \(what)") }
+            if let what = landings.commit(version) { violate(.landingsRise, "key \(keys[index].name): \(what)") }
         case .landed(let key, let version, let content, let server):
             figures[.landings] += 1
             guard let index = keyIndexes[key] else { return unknownKey(key, host) }
-            let calm = now > sites[site].disturbedUntil
-            if let what = landings.land(
-                key: index, version: version, isTouch: content == .touch, server: sites[site].servers[server], lane: lane,
-                life: host.life, isCalm: calm)
-            {
-                violate(.landingsRise, "key \(keys[index].name) on \(servers[sites[site].servers[server]].name): \(what)")
+            let place = sites[site].servers[server]
+            let landing = LandingChecker.Landing(
+                key: index, version: version, isTouch: content == .touch, server: place, lane: lane, life: host.life,
+                isCalm: now > sites[site].disturbedUntil)
+            if let what = landings.land(landing, isCommitted: history.byVersion[version] != nil) {
+                violate(.landingsRise, "key \(keys[index].name) on \(servers[place].name): \(what)")
             }
         case .applied(let key, let version, let origin, let position):
             figures[.applied] += 1

@@ -76,13 +76,18 @@ extension World {
         host.timerAt = .max
         host.lastSyncAnswer = now
         let segmentBytes = host.disk.segmentBytes
+        host.oldIntents.removeAll()
+        host.stampsBefore = history.highestStamp(of: host.configuration.laneID)
         var recovery = LaneRecovery(host.configuration)
         var scanner = LogScanner(
             lane: host.configuration.laneID, federation: host.configuration.federation.name, segmentBytes: segmentBytes)
         for number in host.disk.numbers {
             let damage = host.disk.file(number).withUnsafeBytes { bytes -> LogDamage? in
                 do throws(LogDamage) {
-                    try scanner.scan(segment: number, bytes: bytes) { recovery.replay($0, at: $1) }
+                    try scanner.scan(segment: number, bytes: bytes) { record, offset in
+                        if record.kind == .intent || record.kind == .derivedIntent { host.oldIntents.insert(record.version) }
+                        recovery.replay(record, at: offset)
+                    }
                     return nil
                 } catch {
                     return error
@@ -105,14 +110,19 @@ extension World {
         checkRecovered(host, node)
     }
 
-    /// The process ends at once: by a kill, or with the whole machine.
+    /// The process is killed, or goes down with the whole machine.
     func crash(_ proxy: ProxyProcess, losesPower: Bool) {
         guard proxy.isRunning else { return }
+        figures[.crashes] += 1
+        end(proxy, losesPower: losesPower)
+    }
+
+    /// The process ends at once, whatever was under way.
+    private func end(_ proxy: ProxyProcess, losesPower: Bool) {
         disturb(proxy.site)
         proxy.isRunning = false
         proxy.isPaused = false
         proxy.crashAtNextTurn = nil
-        figures[.crashes] += 1
         for host in proxy.lanes {
             host.life += 1
             host.node = nil
@@ -125,7 +135,7 @@ extension World {
         for link in links {
             for side in 0...1 where link.ends[side].open && link.ends[side].machine == proxy.machine {
                 guard case .lane = link.ends[side].party else { continue }
-                if losesPower { link.ends[side].open = false } else { close(link, side: side, reason: "connection reset") }
+                if losesPower { link.ends[side].open = false } else { abort(link, side: side) }
             }
         }
     }
@@ -189,8 +199,7 @@ extension World {
     func laneFinished(_ host: LaneHost) {
         tell(host.name, "has finished")
         guard host.proxy.lanes.allSatisfy(\.finished) else { return }
-        figures[.crashes] -= 1
-        crash(host.proxy, losesPower: false)
+        end(host.proxy, losesPower: false)
     }
 
     /// A timer of a lane has come.

@@ -17,7 +17,8 @@ extension World {
                 let entries = status.gauges["index_entries"] ?? -1
                 figures.indexEntriesMax = max(figures.indexEntriesMax, UInt64(max(0, entries)))
                 if status.state != "serving" { return "\(host.name) is \(status.state)" }
-                for destination in status.destinations where destination.lagRecords > 0 || destination.state != "streaming" {
+                for destination in status.destinations
+                where destination.lagRecords > 0 || destination.state == "connecting" || destination.state == "refused" {
                     return
                         "\(host.name) lags \(destination.lagRecords) records behind at \(destination.site), \(destination.state) "
                         + "\(destination.message)"
@@ -75,7 +76,9 @@ extension World {
         }
         guard case .missing = held else { return }
         // A miss is right only where the primary lost it by itself, and the backup cannot help or will when asked.
-        if primary.restarts > 0 || primary.evicted.contains(key.index) || (primary.wasCutOff && backup == nil) {
+        if primary.restarts > 0 || primary.wasFlushed || primary.evicted.contains(key.index)
+            || (primary.wasCutOff && backup == nil)
+        {
             figures[.missesExcused] += 1
         } else {
             violate(.sitesAgree, "key \(key.name) is missing at \(primary.name); \(wanted.description)")

@@ -26,7 +26,11 @@ final class ServerHost {
     var evicted: Set<Int> = []
 
     private var connections: [(link: Link, incoming: ByteQueue)?] = []
+    /// Closed by their proxies while the server was stopped.
+    private var orphans: [Int] = []
     private let outgoing = ByteQueue()
+    /// It was flushed by a proxy: what it held was given up.
+    private(set) var wasFlushed = false
 
     init(name: String, site: Int, index: Int, isBackup: Bool, address: HostPort, machine: Int, itemBytesMax: Int) {
         self.name = name
@@ -41,6 +45,8 @@ final class ServerHost {
             startedAtWallSeconds: SimulationOptions.wallMicroseconds / 1_000_000 - 1_000)
     }
 
+    private static let flush = Array("flush_all".utf8)
+
     func accept(_ link: Link) -> Int {
         connections.append((link, ByteQueue()))
         return connections.count - 1
@@ -53,7 +59,10 @@ final class ServerHost {
         if !isStalled { serve(connection, world) }
     }
 
+    /// The proxy is gone. What the kernel has taken in before is still read and executed, if only after a stop.
     func closed(_ connection: Int) {
+        guard connections.indices.contains(connection), connections[connection] != nil else { return }
+        if isStalled { return orphans.append(connection) }
         connections[connection] = nil
         model.disconnect(connection)
     }
@@ -62,10 +71,13 @@ final class ServerHost {
     func unstall(_ world: World) {
         isStalled = false
         for connection in connections.indices where connections[connection] != nil { serve(connection, world) }
+        for connection in orphans { closed(connection) }
+        orphans.removeAll()
     }
 
     private func serve(_ connection: Int, _ world: World) {
         guard let place = connections[connection], !place.incoming.isEmpty else { return }
+        if place.incoming.readable.starts(with: Self.flush) { wasFlushed = true }
         if world.story.told { world.tell(name, "c\(connection) gets \(Story.readable(place.incoming.readable))") }
         model.receive(
             place.incoming, from: connection, into: outgoing, wallMicroseconds: SimulationOptions.wallMicroseconds + world.now)
@@ -85,6 +97,7 @@ final class ServerHost {
         world.tell(name, "ends, with its memory")
         for place in connections { if let place { world.close(place.link, side: 1, reason: "connection reset") } }
         connections.removeAll()
+        orphans.removeAll()
     }
 
     /// A new process, empty.

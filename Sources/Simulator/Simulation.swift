@@ -22,8 +22,10 @@ public struct Outcome: Sendable {
 /// Runs one seed.
 public enum Simulation {
     /// Runs a federation as drawn, to its end or to the first violation.
-    public static func run(_ options: SimulationOptions, told: Bool = false) -> Outcome {
-        let world = World(options, told: told)
+    public static func run(
+        _ options: SimulationOptions, told: Bool = false, listener: (@Sendable (String) -> Void)? = nil
+    ) -> Outcome {
+        let world = World(options, told: told, listener: listener)
         world.tell("world", "seed \(options.seed): \(options.description)")
         world.begin()
         world.run(for: options.loadMicroseconds)
@@ -110,7 +112,7 @@ extension World {
         } else if wanted.isLive {
             let primary = servers[sites[site].servers[key.primary]]
             let backup = key.backups[site].map { servers[sites[site].servers[$0]] }
-            let lost = primary.restarts > 0 || primary.evicted.contains(key.index) || primary.wasCutOff
+            let lost = primary.restarts > 0 || primary.wasFlushed || primary.evicted.contains(key.index) || primary.wasCutOff
             let backupHolds =
                 backup?.model.item(key.bytes, atWallMicroseconds: SimulationOptions.wallMicroseconds + now) != nil
             if !lost || (backupHolds && !primary.evicted.contains(key.index)) {

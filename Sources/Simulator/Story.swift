@@ -13,12 +13,20 @@ public struct Story: Sendable {
     /// Lines forgotten because there were too many.
     public private(set) var forgotten = 0
 
+    /// Gets each line at once: what a core says before it stops must not be lost with it.
+    private let listener: (@Sendable (String) -> Void)?
+
     /// A story that is told, or one that nobody reads.
-    public init(told: Bool) { self.told = told }
+    public init(told: Bool, listener: (@Sendable (String) -> Void)? = nil) {
+        self.told = told || listener != nil
+        self.listener = listener
+    }
 
     /// Adds a line.
     mutating func say(_ microseconds: UInt64, _ who: String, _ what: String) {
-        lines.append("\(Self.seconds(microseconds)) \(Self.padded(who)) \(what)")
+        let line = "\(Self.seconds(microseconds)) \(Self.padded(who)) \(what)"
+        listener?(line)
+        lines.append(line)
         if lines.count >= Self.linesMax {
             forgotten += Self.linesMax / 2
             lines.removeFirst(Self.linesMax / 2)

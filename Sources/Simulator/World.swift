@@ -79,10 +79,10 @@ public final class World {
     let readsAreExact: Bool
 
     /// A federation as drawn; nothing runs yet.
-    public init(_ options: SimulationOptions, told: Bool = false) {
+    public init(_ options: SimulationOptions, told: Bool = false, listener: (@Sendable (String) -> Void)? = nil) {
         self.options = options
         random = SeededRandom(seed: options.seed)
-        story = Story(told: told)
+        story = Story(told: told, listener: listener)
         federation = Topology.federation(options)
         sites = options.sites.indices.map {
             let site = Topology.site($0, options)

@@ -112,6 +112,17 @@ final class WorkerProcess {
     }
 }
 
+extension WorkerProcess {
+    /// The message of a failed precondition, or the first place of the core in the trace that Swift leaves behind.
+    private static func cause(_ said: Data) -> String? {
+        let lines = String(decoding: said, as: UTF8.self).split(separator: "\n")
+        let message = lines.first { $0.contains("Fatal error") } ?? lines.first { $0.contains("runtime failure") }
+        let place = lines.first { $0.contains("Sources/Proxy/") || $0.contains("Sources/Simulator/") }
+        let parts = [message, place].compactMap { $0?.split(separator: " ").dropFirst().joined(separator: " ") }
+        return parts.isEmpty ? nil : parts.joined(separator: "; ")
+    }
+}
+
 /// What all jobs have found; shared by their threads, so every access holds the lock.
 final class Findings: @unchecked Sendable {
     private let lock = NSLock()
@@ -129,7 +140,7 @@ final class Findings: @unchecked Sendable {
         lock.lock()
         defer { lock.unlock() }
         violations.append((seed, String(what)))
-        print("seed \(seed): VIOLATION: \(what)")
+        FileHandle.standardOutput.write(Data("seed \(seed): VIOLATION: \(what)\n".utf8))
     }
 
     func progress(of seeds: Int, since began: Date) {

@@ -56,8 +56,9 @@ enum Runs {
 
     /// Runs a seed and tells its story.
     static func replay(_ seed: UInt64, _ plan: Plan, last: Int?) -> Bool {
-        let outcome = Simulation.run(plan.options(seed), told: true)
-        for line in outcome.story.tail(last ?? Story.linesMax) { print(line) }
+        let outcome =
+            last == nil ? Simulation.run(plan.options(seed)) { print($0) } : Simulation.run(plan.options(seed), told: true)
+        if let last { for line in outcome.story.tail(last) { print(line) } }
         print("seed \(seed): \(outcome.options)")
         if let violation = outcome.violation {
             print("seed \(seed): VIOLATION: \(violation)")
