@@ -58,7 +58,7 @@ extension LaneNode {
         switch waiter {
         case .write: return true
         case .landing(let record, _, _): return landingMayGo(record, keyWork)
-        case .doubt: return keyWork.inFlight.isEmpty && doubtServer(key) != nil
+        case .doubt: return keyWork.inFlight.isEmpty && authority(at: route(key), key) != nil
         }
     }
 

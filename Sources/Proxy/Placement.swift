@@ -29,11 +29,13 @@ extension LaneNode {
     /// The server that decides writes of a key: the one that knows most of it. Nil when none can be reached.
     func authority(at place: Place, _ key: [UInt8]) -> Int? {
         let primary = servers[place.primary]
-        guard let backup = place.backup.map({ servers[$0] }) else { return primary.holds(key) ? primary.index : nil }
+        guard let backup = place.backup.map({ servers[$0] }) else { return primary.acceptsWrites ? primary.index : nil }
         if primary.holdsForAll(key) && !backupKnowsMore(place) { return primary.index }
         if backup.holdsForAll(key) { return backup.index }
         if primary.holds(key) { return primary.index }
-        return backup.holds(key) ? backup.index : nil
+        if backup.holds(key) { return backup.index }
+        // With nobody else to ask, one that is still being repaired.
+        return place.both.first { servers[$0].acceptsWrites }
     }
 
     /// The server that a read asks first, and whether a miss there is asked of the backup.

@@ -41,14 +41,8 @@ extension LaneNode {
         drain(key, keyWork)
     }
 
-    /// Who says what the site holds of a key: with nobody else to ask, the server in doubt itself.
-    func doubtServer(_ key: [UInt8]) -> Int? {
-        let place = route(key)
-        return authority(at: place, key) ?? place.both.first { servers[$0].acceptsWrites }
-    }
-
     func startDoubt(_ key: [UInt8], _ requester: Requester?, _ keyWork: KeyWork) {
-        guard let server = doubtServer(key) else { preconditionFailure("a doubt is admitted without a server") }
+        guard let server = authority(at: route(key), key) else { preconditionFailure("a doubt is admitted without a server") }
         counters.inDoubt += 1
         observe(.inDoubt(key: key))
         let operation = Operation(

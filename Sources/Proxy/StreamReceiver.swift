@@ -85,7 +85,9 @@ extension LaneNode {
         receiver.heardAt = monotonic
         switch message {
         case .record(let record): takeRecord(record, receiver, link)
-        case .promise(let floor, _, let wall, _):
+        case .promise(let floor, let stamp, let wall, _):
+            // Clocks move together, or one that once jumped ahead would keep its versions from ever becoming stable.
+            clock.observe(stamp)
             noteClock(receiver, wall: wall)
             noteRemoteFloor(receiver.origin, remoteLoops[receiver.origin.site] ?? 0, floor, tell: true)
             receiver.acknowledgementDue = true

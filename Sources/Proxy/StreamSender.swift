@@ -166,10 +166,19 @@ extension LaneNode {
 
     private func ship(_ record: ReplicatedRecord, _ sender: StreamSender, _ link: PeerLink) {
         precondition(record.position == sender.next, "ships \(record.position), next is \(sender.next)")
-        send(.record(record), on: link)
+        send(.record(withYoungestExpiry(record)), on: link)
         sender.underWay.append((record.position, record.windowBytes))
         sender.underWayBytes += record.windowBytes
         sender.next = sender.next.next
+    }
+
+    /// A value goes out with the expiry that a younger touch has given it meanwhile: it might arrive after its own has passed,
+    /// and the touch would find nothing.
+    private func withYoungestExpiry(_ record: ReplicatedRecord) -> ReplicatedRecord {
+        guard record.content == .value, let entry = index[record.key], entry.touch > record.version else { return record }
+        var record = record
+        record.expiry = entry.touchExpiry
+        return record
     }
 
     func takeAcknowledgement(_ position: Position, _ sender: StreamSender, _ link: PeerLink) {
