@@ -99,8 +99,8 @@ extension LaneNode {
             write.payloadStart = queue.count - request.value.count - 2
             write.clientFlags = request.flags
         }
-        write.expiry = absoluteExpiry(request.exptime)
-        if isDeadAdd(request, write.expiry) { write.effect = .local }
+        write.exptime = request.exptime
+        if isDeadAdd(request, absoluteExpiry(request.exptime)) { write.effect = .local }
         let reply = session.expectReply(quiet: request, path: path, isWrite: true)
         submit(write, .client(session.connection, reply))
         return true

@@ -71,6 +71,8 @@ extension LaneNode {
     }
 
     func startWrite(_ write: Write, _ completion: Completion, _ keyWork: KeyWork, requesters: [Requester] = []) {
+        var write = write
+        if let exptime = write.exptime { write.expiry = absoluteExpiry(exptime) }
         let place = route(write.key)
         guard let authority = authority(at: place, write.key) else {
             complete(completion, .serverError, unreachableReply(place))

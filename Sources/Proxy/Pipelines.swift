@@ -300,6 +300,8 @@ extension LaneNode {
         server.message =
             "refused a record (key of \(operation.key.count) bytes): its item limit may be smaller than another site's"
         say(.warning, "memcached refused a record server=\(server.definition.name) version=\(operation.version)")
+        // Something younger may be on its way there already; it must not be deleted.
+        guard workFor(operation.key).sentTop(to: server.index) <= operation.version else { return }
         ask(server, .tidy, .meta) { queue in operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) } }
     }
 

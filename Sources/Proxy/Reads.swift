@@ -31,7 +31,7 @@ extension LaneNode {
             Command.getAndTouch(key: span.of(bytes), exptime: request.exptime, withCAS: request.verb == .gats, into: queue)
             let write = Write(
                 effect: .touch, shape: .retrieval, key: Array(span.of(bytes)), command: [UInt8](queue.readable),
-                expiry: absoluteExpiry(request.exptime))
+                exptime: request.exptime)
             let reply = session.expectReply(part: .oneOfMany, path: -1, isWrite: true)
             submit(write, .client(session.connection, reply))
         }

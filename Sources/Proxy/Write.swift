@@ -39,8 +39,10 @@ struct Write: Sendable {
     var payloadStart: Int
     var payloadCount: Int
     var clientFlags: UInt32
-    /// Absolute expiry in microseconds of wall time; 0 never.
+    /// Absolute expiry in microseconds of wall time; 0 never. Of a client's write, known once it is sent.
     var expiry: UInt64
+    /// A client's exptime; it counts from when the write is sent.
+    var exptime: Int64?
     /// Answered instead of memcached's reply: a value over the limit deletes what was there and says so.
     var replyInstead: [UInt8]?
 
@@ -48,7 +50,7 @@ struct Write: Sendable {
 
     init(
         effect: WriteEffect, shape: ReplyShape, key: [UInt8], command: [UInt8], payloadStart: Int = 0, payloadCount: Int = 0,
-        clientFlags: UInt32 = 0, expiry: UInt64 = 0
+        clientFlags: UInt32 = 0, expiry: UInt64 = 0, exptime: Int64? = nil
     ) {
         self.effect = effect
         self.shape = shape
@@ -58,12 +60,14 @@ struct Write: Sendable {
         self.payloadCount = payloadCount
         self.clientFlags = clientFlags
         self.expiry = expiry
+        self.exptime = exptime
     }
 
     /// As it travels to the owner.
     var forwarded: ForwardedWrite {
         ForwardedWrite(
-            effect: effect.rawValue, shape: shape.wireCode, clientFlags: clientFlags, expiry: expiry, key: key, command: command,
+            effect: effect.rawValue, shape: shape.wireCode, clientFlags: clientFlags, exptime: exptime ?? 0, key: key,
+            command: command,
             payloadStart: UInt32(payloadStart), payloadCount: UInt32(payloadCount))
     }
 
@@ -75,7 +79,7 @@ struct Write: Sendable {
         self.init(
             effect: effect, shape: shape, key: forwarded.key, command: forwarded.command,
             payloadStart: Int(forwarded.payloadStart),
-            payloadCount: Int(forwarded.payloadCount), clientFlags: forwarded.clientFlags, expiry: forwarded.expiry)
+            payloadCount: Int(forwarded.payloadCount), clientFlags: forwarded.clientFlags, exptime: forwarded.exptime)
     }
 }
 

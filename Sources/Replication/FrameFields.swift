@@ -265,7 +265,7 @@ extension FrameCodec {
         queue.append(write.effect)
         queue.append(write.shape)
         queue.append(littleEndian: write.clientFlags)
-        queue.append(littleEndian: write.expiry)
+        queue.append(littleEndian: write.exptime)
         queue.append(littleEndian: write.payloadStart)
         queue.append(littleEndian: write.payloadCount)
         append(key: write.key, into: queue)
@@ -275,12 +275,12 @@ extension FrameCodec {
     private static func write(_ reader: inout ByteReader) -> ForwardedWrite? {
         guard let effect: UInt8 = reader.integer(), let shape: UInt8 = reader.integer(),
             let clientFlags: UInt32 = reader.integer(),
-            let expiry: UInt64 = reader.integer(), let payloadStart: UInt32 = reader.integer(),
+            let exptime: Int64 = reader.integer(), let payloadStart: UInt32 = reader.integer(),
             let payloadCount: UInt32 = reader.integer(), let key = key(&reader), let command = bytes(&reader),
             Int(payloadStart) + Int(payloadCount) <= command.count
         else { return nil }
         return ForwardedWrite(
-            effect: effect, shape: shape, clientFlags: clientFlags, expiry: expiry, key: key, command: command,
+            effect: effect, shape: shape, clientFlags: clientFlags, exptime: exptime, key: key, command: command,
             payloadStart: payloadStart, payloadCount: payloadCount)
     }
 }

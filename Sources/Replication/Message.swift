@@ -70,8 +70,8 @@ public struct ForwardedWrite: Sendable, Equatable {
     public var shape: UInt8
     /// The client's flags of the payload.
     public var clientFlags: UInt32
-    /// Absolute expiry in microseconds of wall time; 0 never.
-    public var expiry: UInt64
+    /// The command's exptime as the client gave it: it counts from when memcached gets it.
+    public var exptime: Int64
     /// The key's bytes.
     public var key: [UInt8]
     /// The command as memcached gets it.
@@ -83,13 +83,13 @@ public struct ForwardedWrite: Sendable, Equatable {
 
     /// Makes a forwarded write of its parts.
     public init(
-        effect: UInt8, shape: UInt8, clientFlags: UInt32, expiry: UInt64, key: [UInt8], command: [UInt8], payloadStart: UInt32,
+        effect: UInt8, shape: UInt8, clientFlags: UInt32, exptime: Int64, key: [UInt8], command: [UInt8], payloadStart: UInt32,
         payloadCount: UInt32
     ) {
         self.effect = effect
         self.shape = shape
         self.clientFlags = clientFlags
-        self.expiry = expiry
+        self.exptime = exptime
         self.key = key
         self.command = command
         self.payloadStart = payloadStart

@@ -49,7 +49,7 @@ import WriteLog
         let link = try bench.linkSibling()
         _ = try bench.messages(link)
         let write = ForwardedWrite(
-            effect: 1, shape: 0, clientFlags: 0, expiry: 0, key: Array(ours.utf8),
+            effect: 1, shape: 0, clientFlags: 0, exptime: 0, key: Array(ours.utf8),
             command: Array("set \(ours) 0 0 1\r\nx\r\n".utf8), payloadStart: UInt32(13 + ours.utf8.count - 1), payloadCount: 1)
         bench.tell(link, .forward(request: 5, hops: 1, write: write))
         #expect(bench.commands("cache1") == "set \(ours) 0 0 1\r\nx\r\n")

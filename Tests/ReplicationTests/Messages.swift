@@ -53,7 +53,7 @@ let tops = KeyTops(
     holder: LaneID(raw: 0x0001_0203))
 
 let write = ForwardedWrite(
-    effect: 1, shape: 0, clientFlags: 5, expiry: 0x0005_f5e1_0005_f5e1, key: Array("k".utf8),
+    effect: 1, shape: 0, clientFlags: 5, exptime: 0x0005_f5e1_0005_f5e1, key: Array("k".utf8),
     command: Array("set k 5 0 2\r\nhi\r\n".utf8), payloadStart: 13, payloadCount: 2)
 
 let hello = Hello(
@@ -110,7 +110,7 @@ extension SeededRandom {
         let command = bytes(below(3_000))
         let start = below(command.count + 1)
         return ForwardedWrite(
-            effect: small(), shape: small(), clientFlags: UInt32(truncatingIfNeeded: next()), expiry: number(), key: key(),
+            effect: small(), shape: small(), clientFlags: UInt32(truncatingIfNeeded: next()), exptime: Int64(bitPattern: number()), key: key(),
             command: command, payloadStart: UInt32(start), payloadCount: UInt32(below(command.count - start + 1)))
     }
 
