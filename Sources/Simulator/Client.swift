@@ -13,6 +13,9 @@ final class Client {
     /// Wait of the others, in microseconds.
     static let impatienceMicroseconds: UInt64 = 2_500_000
 
+    /// Longest wait for a connection, in microseconds.
+    static let connectMicroseconds: UInt64 = 1_000_000
+
     let number: Int
     let site: Int
     let machine: Int
@@ -100,7 +103,14 @@ final class Client {
         let choice = scripted ?? world.sites[site].proxies[random.below(world.sites[site].proxies.count)]
         let lane = choice.lanes[random.below(choice.lanes.count)]
         proxy = choice
-        link = world.dial(.site, from: .client(self), machine: machine, to: .lane(lane, .client))
+        let dialled = world.dial(.site, from: .client(self), machine: machine, to: .lane(lane, .client))
+        link = dialled
+        world.perform(after: Self.connectMicroseconds) { [weak self] world in
+            guard let self, link === dialled, !isConnected else { return }
+            world.tell(name, "cannot reach \(choice.name)")
+            world.close(dialled, side: 0, reason: "closed by client")
+            closed(world)
+        }
     }
 
     func connected(_ world: World) {

@@ -27,7 +27,11 @@ extension World {
                 where (server.state != "up" && server.state != "recovering") || server.missedKeys > 0 {
                     return "\(host.name) has \(server.name) \(server.state), \(server.missedKeys) keys missed, \(server.message)"
                 }
-                if entries != 0 { return "\(host.name) has \(Int(entries)) keys in its index" }
+                let busy = ["writes_under_way", "assertions_under_way", "writes_parked"].filter { status.gauges[$0] ?? 0 > 0 }
+                if entries != 0 || !busy.isEmpty {
+                    let details = busy.map { "\($0) \(Int(status.gauges[$0] ?? 0))" }.joined(separator: ", ")
+                    return "\(host.name) has \(Int(entries)) keys in its index \(details)"
+                }
             }
         }
         return nil
@@ -133,6 +137,9 @@ struct Wanted {
     /// Largest difference of expiries in whole seconds that is nobody's fault: two roundings.
     static let roundingSeconds: UInt64 = 2
 
+    /// A command that waits in a stopped process reaches memcached as much later as that process was stopped.
+    static let stopSeconds: UInt64 = 16
+
     let key: SimulatedKey
     let record: CommittedRecord?
     let touch: CommittedRecord?
@@ -152,7 +159,8 @@ struct Wanted {
         self.touch = touch
         let expiry = touch?.expiry ?? record?.expiry ?? 0
         endsAt = expiry == 0 ? 0 : expiry / 1_000_000
-        toleranceSeconds = Self.roundingSeconds + (world.clockSkewMax + 999_999) / 1_000_000 * 2
+        let stops = world.options.faults.contains(.pauses) ? Self.stopSeconds : 0
+        toleranceSeconds = Self.roundingSeconds + (world.clockSkewMax + 999_999) / 1_000_000 * 2 + stops
         let wall = (SimulationOptions.wallMicroseconds + world.now) / 1_000_000
         isEdge = endsAt != 0 && endsAt < wall + toleranceSeconds + 1
         var live = record?.content == .value

@@ -83,7 +83,7 @@ enum Histories {
     }
 
     static func incrementUnanswered(_ told: Bool, _ planted: PlantedBugs) -> Outcome {
-        let script = script(3, told, planted)
+        let script = script(3, told, planted, backups: [0, 0])
         let key = script.counter
         let owner = script.owner(of: key, at: 0)
         let client = script.client(of: owner)
