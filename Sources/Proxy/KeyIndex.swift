@@ -12,8 +12,12 @@ struct KeyEntry {
     var version = Version.zero
     /// What that top is.
     var content = Content.none
+    /// That value's own absolute expiry, where it was written here; 0 never, or unknown.
+    var expiry: UInt64 = 0
     /// Highest touch; zero when none is known.
     var touch = Version.zero
+    /// Where that touch stands in this lane; zero if it was committed elsewhere.
+    var touchPosition = Position.zero
     /// That touch's absolute expiry.
     var touchExpiry: UInt64 = 0
     /// The lane whose log holds the value.
@@ -55,13 +59,15 @@ struct KeyIndex {
     /// Takes in a value or tombstone. True when it is the top now.
     @discardableResult
     mutating func raise(
-        _ key: [UInt8], version: Version, content: Content, holder: LaneID, offset: LogOffset, recordBytes: UInt32
+        _ key: [UInt8], version: Version, content: Content, expiry: UInt64 = 0, holder: LaneID, offset: LogOffset,
+        recordBytes: UInt32
     ) -> Bool {
         var entry = entries[key] ?? KeyEntry()
         guard version >= entry.version else { return false }
         if version > entry.version { raises.append((key, version)) }
         entry.version = version
         entry.content = content
+        entry.expiry = expiry
         entry.holder = holder
         entry.offset = offset
         entry.recordBytes = recordBytes
@@ -71,11 +77,12 @@ struct KeyIndex {
 
     /// Takes in a touch. True when it is the highest touch now.
     @discardableResult
-    mutating func raiseTouch(_ key: [UInt8], version: Version, expiry: UInt64) -> Bool {
+    mutating func raiseTouch(_ key: [UInt8], version: Version, expiry: UInt64, position: Position = .zero) -> Bool {
         var entry = entries[key] ?? KeyEntry()
         guard version > entry.touch else { return false }
         entry.touch = version
         entry.touchExpiry = expiry
+        entry.touchPosition = position
         entries[key] = entry
         raises.append((key, version))
         return true

@@ -39,8 +39,20 @@ extension LaneNode {
             observe(.asserted(key: record.key, version: record.version))
         } else if isBelow(record, entry) || isSettled(record) {
             return supersede(record, requester, keyWork)
+        } else if record.content == .touch && diedBeforeTouch(entry) {
+            let touch = Operation(
+                kind: .landing, key: record.key, version: record.version, effect: .touch, content: .touch, completion: .nobody)
+            logApplied(touch, record)
+            counters.recordsApplied += 1
+            return landTop(record.key, requester)
         }
         startLanding(record, assertion: assertion, requester, keyWork)
+    }
+
+    /// The value's own expiry passed before a touch that prolongs it arrived: memcached has nothing left to be touched, so the
+    /// value is written again.
+    private func diedBeforeTouch(_ entry: KeyEntry) -> Bool {
+        entry.content == .value && entry.holder == laneID && entry.recordBytes > 0 && !entry.touchDecides && expired(entry.expiry)
     }
 
     /// Its origin has promised that it would not come again: a late duplicate of what was applied or superseded here.
@@ -105,8 +117,8 @@ extension LaneNode {
             raiseTouch(record.key, record.version, record.expiry)
         } else {
             index.raise(
-                record.key, version: record.version, content: record.content, holder: laneID, offset: operation.intent,
-                recordBytes: operation.intentBytes)
+                record.key, version: record.version, content: record.content, expiry: record.expiry, holder: laneID,
+                offset: operation.intent, recordBytes: operation.intentBytes)
         }
     }
 

@@ -131,6 +131,8 @@ public final class LaneNode {
     /// Where the newest record of a write is in the log.
     var lastWriteAt = LogOffset.zero
     var landedFloorTold = LogOffset.zero
+    /// The log says of everything that has landed that it has.
+    var landedIsTold = false
     var logFailure = ""
     var segmentRetryAt: UInt64 = 0
     var lastRateAt: UInt64 = 0

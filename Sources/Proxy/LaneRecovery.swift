@@ -84,11 +84,14 @@ public struct LaneRecovery: Sendable {
     private mutating func note(_ record: LogRecord, at offset: LogOffset, bytes: UInt32) {
         switch record.content {
         case .none: break
-        case .touch: rebuilt.raiseTouch(record.key, version: record.version, expiry: record.expiryMicroseconds)
+        case .touch:
+            rebuilt.raiseTouch(
+                record.key, version: record.version, expiry: record.expiryMicroseconds,
+                position: record.kind == .applied ? .zero : record.position)
         case .value, .tombstone:
             rebuilt.raise(
-                record.key, version: record.version, content: record.content, holder: configuration.laneID, offset: offset,
-                recordBytes: bytes)
+                record.key, version: record.version, content: record.content, expiry: record.expiryMicroseconds,
+                holder: configuration.laneID, offset: offset, recordBytes: bytes)
         }
         lastOffset[record.key] = offset
     }

@@ -139,8 +139,8 @@ extension LaneNode {
             LogRecord.encodedBytes(keyBytes: write.key.count, payloadBytes: certain ? write.payloadCount : 0))
         if certain {
             index.raise(
-                write.key, version: operation.version, content: operation.content, holder: laneID, offset: operation.intent,
-                recordBytes: operation.intentBytes)
+                write.key, version: operation.version, content: operation.content, expiry: write.expiry, holder: laneID,
+                offset: operation.intent, recordBytes: operation.intentBytes)
         }
     }
 
@@ -300,10 +300,10 @@ extension LaneNode {
         lastWriteAt = offset
         if content == .touch {
             operation.touchExpiry = expiry
-            raiseTouch(operation.key, operation.version, expiry)
+            raiseTouch(operation.key, operation.version, expiry, operation.position)
         } else {
             index.raise(
-                operation.key, version: operation.version, content: content, holder: laneID, offset: offset,
+                operation.key, version: operation.version, content: content, expiry: expiry, holder: laneID, offset: offset,
                 recordBytes: UInt32(LogRecord.encodedBytes(keyBytes: operation.key.count, payloadBytes: value.count)))
         }
         committedRecord(operation, clientFlags: clientFlags, expiry: expiry, value: value)
@@ -333,8 +333,8 @@ extension LaneNode {
         }
     }
 
-    func raiseTouch(_ key: [UInt8], _ version: Version, _ expiry: UInt64) {
-        index.raiseTouch(key, version: version, expiry: expiry)
+    func raiseTouch(_ key: [UInt8], _ version: Version, _ expiry: UInt64, _ position: Position = .zero) {
+        index.raiseTouch(key, version: version, expiry: expiry, position: position)
         if isPlanted(.touchSharesVersion) {
             index.raise(key, version: version, content: .value, holder: laneID, offset: .zero, recordBytes: 0)
         }

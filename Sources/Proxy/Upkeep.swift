@@ -113,7 +113,7 @@ extension LaneNode {
         if samples.count > Limits.samplesMax { thinSamples() }
         let own = landingFloor(above: origin)
         // A restart lands again what the log does not say has landed: such a thing is never below a floor that was told.
-        if !isResolving { floorsToTell.append((log.tail, own)) }
+        if landedIsTold { floorsToTell.append((log.tail, own)) }
         while let first = floorsToTell.first, first.offset <= log.synced {
             floorsToTell.removeFirst()
             lastFloor = max(lastFloor, first.floor)
@@ -132,7 +132,13 @@ extension LaneNode {
 
     /// A key that something is still to be done about.
     private func isPinned(_ key: [UInt8]) -> Bool {
-        work[key] != nil || assertionOf[key] != nil || servers.contains { $0.missed[key] != nil }
+        work[key] != nil || assertionOf[key] != nil || servers.contains { $0.missed[key] != nil } || isTouchOnItsWay(key)
+    }
+
+    /// A touch that some site lacks: the value that it prolongs may have to be shipped with the touch's expiry.
+    private func isTouchOnItsWay(_ key: [UInt8]) -> Bool {
+        guard let entry = index[key], entry.touchDecides, entry.touchPosition > .zero else { return false }
+        return siteOrder.contains { site in senders[site].map { $0.acknowledged < entry.touchPosition } ?? false }
     }
 
     /// Drops every second sample of the older half: what is far behind need not be known to the tick.
@@ -169,6 +175,7 @@ extension LaneNode {
     // MARK: The log's own records
 
     private func logUpkeep() {
+        landedIsTold = false
         guard log.hasRoom(forBytes: 4_096, owed: owedBytes) else { return }
         // Renewed well before it is reached, and so seldom that an idle lane writes next to nothing.
         let ahead = HybridClock.stamp(atWall: now.wallMicroseconds + Limits.ceilingAheadMicroseconds / 2)
@@ -180,12 +187,19 @@ extension LaneNode {
             log.append(LogRecord(kind: .acknowledged, position: sender.acknowledged, clientFlags: UInt32(site.raw)))
             sender.loggedAt = log.tail
         }
-        let lowest = operations.values.lazy.filter { $0.intent > .zero }.map(\.intent).min() ?? log.tail
-        if !isResolving && lowest > landedFloorTold && landedFloorTold <= lastWriteAt {
-            landedFloorTold = lowest
-            log.append(LogRecord(kind: .landed, reference: lowest.raw))
-        }
+        tellLanded()
         if log.wantsProof { log.appendProof() }
+    }
+
+    /// Says in the log below which address everything has landed.
+    private func tellLanded() {
+        guard !isResolving else { return }
+        let underWay = operations.values.lazy.filter { $0.intent > .zero }.map(\.intent).min()
+        if let floor = underWay ?? (landedFloorTold <= lastWriteAt ? log.tail : nil), floor > landedFloorTold {
+            landedFloorTold = floor
+            log.append(LogRecord(kind: .landed, reference: floor.raw))
+        }
+        landedIsTold = underWay.map { landedFloorTold >= $0 } ?? (landedFloorTold > lastWriteAt)
     }
 
     /// Something that was logged may still have to be landed or read back: the log must go on saying so.
