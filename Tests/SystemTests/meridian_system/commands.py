@@ -178,6 +178,13 @@ SCRIPT: tuple[Situation, ...] = (
 """Each situation starts with a fresh connection."""
 
 
+def _without_leading_zero(verb: bytes, value: bytes) -> bytes:
+    """A value that makes no number with a zero in front of it: such a number gets shorter when it is incremented (see `piece`)."""
+    if verb == b"append" and value.isdigit():
+        return b"#" + value
+    return b"1" if verb == b"prepend" and value == b"0" else value
+
+
 class RandomCommands:
     """A random source of commands, most of them right, on few keys so that they meet."""
 
@@ -261,7 +268,7 @@ class RandomCommands:
 
     def _storage(self) -> bytes:
         verb = self._random.choice((b"set", b"set", b"set", b"add", b"replace", b"append", b"prepend"))
-        value, flags, expiry = self._value(), self._flags(), self._expiry()
+        value, flags, expiry = _without_leading_zero(verb, self._value()), self._flags(), self._expiry()
         if not (flags + expiry).replace(b"-", b"").isdigit() or flags in (b"-1", b"4294967296"):
             value = b"1"  # memcached may take it for a command; a long one would be a line that is too long.
         length = len(value)
@@ -322,8 +329,9 @@ class RandomCommands:
         return b"mg %s%s\r\n" % (self._key(), self._meta_flags("vkftsqOTcNR"))
 
     def _meta_set(self) -> bytes:
-        value = self._value()
         mode = self._random.choice((b"", b"", b" MS", b" ME", b" MA", b" MP", b" MR", b" Ma", b" MX"))
+        verb = {b"A": b"append", b"a": b"append", b"P": b"prepend"}.get(mode[-1:], b"")
+        value = _without_leading_zero(verb, self._value())
         return b"ms %s %d%s%s\r\n%s\r\n" % (self._fitting_key(), len(value), mode, self._meta_flags("kTFqOcCI"), value)
 
     def _meta_delete(self) -> bytes:
