@@ -97,7 +97,7 @@ struct KeyIndex {
     }
 
     /// Forgets the keys whose tops have stamps at or below the floor, unless `pinned`; hands each to `forgotten`.
-    mutating func forget(upTo floor: UInt64, pinned: ([UInt8]) -> Bool, forgotten: ([UInt8], Version) -> Void) {
+    mutating func forget(upTo floor: UInt64, pinned: ([UInt8], KeyEntry) -> Bool, forgotten: ([UInt8], Version) -> Void) {
         var looks = raises.count
         while looks > 0, let first = raises.first {
             looks -= 1
@@ -107,7 +107,7 @@ struct KeyIndex {
             }
             guard first.top.stamp <= floor else { return }
             raises.removeFirst()
-            if pinned(first.key) {
+            if pinned(first.key, entry) {
                 raises.append(first)
             } else {
                 entries[first.key] = nil

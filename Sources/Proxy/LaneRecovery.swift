@@ -106,7 +106,7 @@ public struct LaneRecovery: Sendable {
     var index: KeyIndex {
         guard !configuration.planted.contains(.indexNotRebuilt) else { return KeyIndex() }
         var kept = rebuilt
-        kept.forget(upTo: stableFloor, pinned: { _ in false }, forgotten: { _, _ in })
+        kept.forget(upTo: stableFloor, pinned: { _, _ in false }, forgotten: { _, _ in })
         return kept
     }
 

@@ -124,20 +124,20 @@ extension LaneNode {
         if isPlanted(.forgetsTooEarly) { stable = origin }
         guard stable > stableFloor || isPlanted(.forgetsTooEarly) else { return }
         stableFloor = max(stableFloor, stable)
-        index.forget(upTo: stableFloor, pinned: { isPinned($0) }) { key, version in
+        index.forget(upTo: stableFloor, pinned: { isPinned($0, $1) }) { key, version in
             counters.forgotten += 1
             observe(.forgotten(key: key, version: version))
         }
     }
 
     /// A key that something is still to be done about.
-    private func isPinned(_ key: [UInt8]) -> Bool {
-        work[key] != nil || assertionOf[key] != nil || servers.contains { $0.missed[key] != nil } || isTouchOnItsWay(key)
+    private func isPinned(_ key: [UInt8], _ entry: KeyEntry) -> Bool {
+        work[key] != nil || assertionOf[key] != nil || servers.contains { $0.missed[key] != nil } || isTouchOnItsWay(entry)
     }
 
     /// A touch that some site lacks: the value that it prolongs may have to be shipped with the touch's expiry.
-    private func isTouchOnItsWay(_ key: [UInt8]) -> Bool {
-        guard let entry = index[key], entry.touchDecides, entry.touchPosition > .zero else { return false }
+    private func isTouchOnItsWay(_ entry: KeyEntry) -> Bool {
+        guard entry.touchDecides, entry.touchPosition > .zero else { return false }
         return siteOrder.contains { site in senders[site].map { $0.acknowledged < entry.touchPosition } ?? false }
     }
 

@@ -103,12 +103,12 @@ private final class Shelf {
         }
         index.raiseTouch(names[0], version: at(20), expiry: 0)
         var gone: [Version] = []
-        index.forget(upTo: 12, pinned: { _ in false }, forgotten: { gone.append($1) })
+        index.forget(upTo: 12, pinned: { _, _ in false }, forgotten: { gone.append($1) })
         #expect(gone == [at(11), at(12)])
         #expect(index[names[0]] != nil, "its touch is not stable")
-        index.forget(upTo: 100, pinned: { $0 == names[4] }, forgotten: { gone.append($1) })
+        index.forget(upTo: 100, pinned: { key, _ in key == names[4] }, forgotten: { gone.append($1) })
         #expect(index.keys == [names[4]], "something is still to be done about it")
-        index.forget(upTo: 100, pinned: { _ in false }, forgotten: { gone.append($1) })
+        index.forget(upTo: 100, pinned: { _, _ in false }, forgotten: { gone.append($1) })
         #expect(index.count == 0)
         #expect(Set(gone) == Set([at(11), at(12), at(13), at(20), at(15), at(14)]))
     }
@@ -118,9 +118,9 @@ private final class Shelf {
         let index = Shelf()
         #expect(raise(index, at(5)))
         #expect(raise(index, at(50)))
-        index.forget(upTo: 10, pinned: { _ in false }, forgotten: { _, _ in Issue.record("forgotten too early") })
+        index.forget(upTo: 10, pinned: { _, _ in false }, forgotten: { _, _ in Issue.record("forgotten too early") })
         #expect(index[key]?.version == at(50))
-        index.forget(upTo: 50, pinned: { _ in false }, forgotten: { _, _ in })
+        index.forget(upTo: 50, pinned: { _, _ in false }, forgotten: { _, _ in })
         #expect(index[key] == nil)
     }
 
