@@ -65,6 +65,12 @@ public enum Command {
         queue.append(encoded ? " b\r\n" : "\r\n")
     }
 
+    /// `md` with `I`: marks an item stale, so that the next client to read it may refresh it; answered by `HD` or `NF`.
+    public static func markStale(key: UnsafeRawBufferPointer, into queue: ByteQueue) {
+        let encoded = self.key("md ", key, queue)
+        queue.append(encoded ? " b I\r\n" : " I\r\n")
+    }
+
     /// `mg` with `T`: sets the exptime; answered by `HD` or `EN`.
     public static func touch(key: UnsafeRawBufferPointer, exptime: Int64, into queue: ByteQueue) {
         let encoded = self.key("mg ", key, queue)

@@ -10,6 +10,8 @@ struct PostImage {
     /// Absolute expiry in microseconds of wall time; 0 never.
     var expiry: UInt64
     var value: [UInt8]
+    /// The item is marked stale: to other sites that is an invalidation.
+    var isStale = false
 }
 
 extension LaneNode {
@@ -55,6 +57,7 @@ extension LaneNode {
     func postImage(_ reply: Reply, in bytes: UnsafeRawBufferPointer) -> PostImage? {
         guard reply.kind == .va else { return nil }
         let expiry = reply.ttl < 0 ? 0 : now.wallMicroseconds + UInt64(min(reply.ttl, Int64(UInt32.max))) * 1_000_000
-        return PostImage(clientFlags: reply.flags, expiry: expiry, value: Array(reply.value.of(bytes)))
+        return PostImage(
+            clientFlags: reply.flags, expiry: expiry, value: Array(reply.value.of(bytes)), isStale: reply.isStale)
     }
 }

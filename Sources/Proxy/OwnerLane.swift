@@ -222,7 +222,10 @@ extension LaneNode {
         let kind = held.kind
         switch kind {
         case .stored, .hd, .number, .va:
-            if let image {
+            if let image, image.isStale {
+                operation.content = .tombstone
+                commitImage(operation, content: .tombstone, clientFlags: 0, expiry: 0, value: [], kind, held.bytes)
+            } else if let image {
                 commitValue(operation, image, kind, held.bytes)
             } else {
                 commitTombstone(operation, kind, held.bytes)  // it succeeded and expired, or was evicted, at once

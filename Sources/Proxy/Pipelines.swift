@@ -270,18 +270,29 @@ extension LaneNode {
                 readBackAnswered(operation, postImage(reply, in: bytes))
                 if !operation.aborted { noteLanded(server, operation, reply) }
             }
+            if reply.isWin && reply.isStale { giveBackWin(server, operation) }
             answered(operation)
         case .landing(let operation):
             if reply.kind.isError { landingRefused(server, operation) } else { noteLanded(server, operation, reply) }
             if operation.kind == .write && !operation.decided { operation.heldReply = (reply.kind, Array(bytes)) }
             answered(operation)
-        case .operationRead(let operation): operationReadAnswered(operation, server, postImage(reply, in: bytes))
+        case .operationRead(let operation):
+            let image = postImage(reply, in: bytes)
+            operationReadAnswered(operation, server, image.flatMap { $0.isStale ? nil : $0 })
         case .tidy, .amnesia: break
         case .greeting: greeted(server, reply, bytes)
         case .flush(let flush): flushed(flush, reply.kind, Array(bytes))
         case .stats(let stats):
             addStats(stats, reply, bytes)
             statsAnswered(stats)
+        }
+    }
+
+    /// The read-back of a stale item took the win that belongs to the next client: marking it stale again frees it.
+    private func giveBackWin(_ server: BackendServer, _ operation: Operation) {
+        guard workFor(operation.key).sentTop(to: server.index) <= operation.version else { return }
+        ask(server, .tidy, .meta) { queue in
+            operation.key.withUnsafeBytes { Command.markStale(key: $0, into: queue) }
         }
     }
 

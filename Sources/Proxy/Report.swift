@@ -51,7 +51,7 @@ extension LaneNode {
 
     private func destination(_ sender: StreamSender, at now: Instant) -> DestinationStatus {
         let behind = committed.raw - min(sender.acknowledged.raw, committed.raw)
-        let catchingUp = sender.isStreaming && sender.cursor != nil
+        let catchingUp = sender.isStreaming && sender.cursor != nil && sender.next <= shippable
         return DestinationStatus(
             site: sender.site.name,
             state: sender.isStreaming ? (catchingUp ? "catching up" : "streaming") : (sender.refused ? "refused" : "connecting"),

@@ -162,6 +162,10 @@ extension LaneNode {
             sender.cursor = nil
             ship(recent.record, sender, link)
         }
+        if sender.next > committed {
+            sender.cursor = nil
+            sender.cursorIntents.removeAll()
+        }
     }
 
     private func ship(_ record: ReplicatedRecord, _ sender: StreamSender, _ link: PeerLink) {

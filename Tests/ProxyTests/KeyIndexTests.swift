@@ -33,7 +33,7 @@ private final class Shelf {
     func merge(_ tops: KeyTops) { index.merge(tops) }
     func lowestOffset(of lane: LaneID) -> LogOffset? { index.lowestOffset(of: lane) }
 
-    func forget(upTo floor: UInt64, pinned: ([UInt8]) -> Bool, forgotten: ([UInt8], Version) -> Void) {
+    func forget(upTo floor: UInt64, pinned: ([UInt8], KeyEntry) -> Bool, forgotten: ([UInt8], Version) -> Void) {
         index.forget(upTo: floor, pinned: pinned, forgotten: forgotten)
     }
 }
