@@ -51,6 +51,8 @@ struct History {
     private(set) var committedWrites: Set<Int> = []
     /// Per key and site: when a tombstone was last committed there.
     private(set) var tombstonesAt: [[UInt64?]] = []
+    /// Keys that a site was in doubt about: it wrote what it held as if it were new.
+    var inDoubt: Set<Int> = []
     /// Per key: records lost with their log whose fate nobody can know.
     var doubtful: Set<Int> = []
     private let sites: Int
@@ -68,15 +70,21 @@ struct History {
 
     /// Takes in a commit; what is wrong with it, if anything.
     mutating func commit(_ record: CommittedRecord) -> (Invariant, String)? {
+        var number = records.count
         if let earlier = byVersion[record.version] {
-            return (
-                .appliedIsCommitted, "version \(record.version) is given twice, first at position \(records[earlier].position)"
-            )
+            // The commit was lost with its sector, the intent before it was not: it is committed again.
+            let known = records[earlier]
+            guard known.lost, known.lane == record.lane, known.key == record.key else {
+                return (.appliedIsCommitted, "version \(record.version) is given twice, first at position \(known.position)")
+            }
+            number = earlier
+            records[number] = record
+            records[number].arrived = known.arrived
+        } else {
+            byVersion[record.version] = number
+            byKey[record.key].append(number)
+            records.append(record)
         }
-        let number = records.count
-        byVersion[record.version] = number
-        byKey[record.key].append(number)
-        records.append(record)
         if record.content == .tombstone { tombstonesAt[record.key][record.site] = record.at }
         if let pieces = World.pieces(of: record.value) { committedWrites.formUnion(pieces) }
         if record.position > .zero {

@@ -14,7 +14,8 @@ final class Script {
     init(_ options: SimulationOptions, told: Bool) {
         world = World(options, told: told)
         for proxy in world.proxies { world.start(proxy) }
-        until("all lanes serve") { [world] in world.proxies.allSatisfy { $0.lanes.allSatisfy { $0.isServing(world) } } }
+        until("all lanes serve and stream") { [world] in world.proxies.allSatisfy { $0.lanes.allSatisfy { $0.isServing(world) } }
+        }
         wait(milliseconds: 500)
     }
 
@@ -188,6 +189,8 @@ final class Script {
 extension LaneHost {
     func isServing(_ world: World) -> Bool {
         guard let node else { return false }
-        return node.status(at: world.instant(proxy)).state == "serving"
+        let status = node.status(at: world.instant(proxy))
+        return status.state == "serving"
+            && status.destinations.allSatisfy { $0.state == "streaming" || $0.state == "catching up" }
     }
 }
