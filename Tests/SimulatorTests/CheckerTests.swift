@@ -27,35 +27,48 @@ import WriteLog
 
     @Test func aVersionIsGivenOnce() {
         var history = history()
-        #expect(history.commit(record(5, at: 1)) == nil)
-        #expect(history.commit(record(5, at: 2)) != nil)
+        let found1 = history.commit(record(5, at: 1))
+        #expect(found1 == nil)
+        let found2 = history.commit(record(5, at: 2))
+        #expect(found2 != nil)
     }
 
     @Test func positionsHaveNoGaps() {
         var history = history()
-        #expect(history.commit(record(5, at: 1)) == nil)
-        #expect(history.commit(record(6, at: 3)) != nil)
+        let found3 = history.commit(record(5, at: 1))
+        #expect(found3 == nil)
+        let found4 = history.commit(record(6, at: 3))
+        #expect(found4 != nil)
     }
 
     @Test func nothingIsAcknowledgedBeforeItHasArrived() {
         var history = history()
         _ = history.commit(record(5, at: 1))
         _ = history.commit(record(6, at: 2))
-        #expect(history.arrive(version(6), at: 1))
-        #expect(history.missing(of: north, upTo: Position(2), at: 1) != nil, "the first has not arrived")
-        #expect(history.arrive(version(5), at: 1))
-        #expect(history.missing(of: north, upTo: Position(2), at: 1) == nil)
-        #expect(history.missing(of: north, upTo: Position(3), at: 1) != nil, "nobody committed a third")
-        #expect(!history.arrive(version(7), at: 1), "what was never committed cannot arrive")
+        let found5 = history.arrive(version(6), at: 1)
+        #expect(found5)
+        let found6 = history.missing(of: north, upTo: Position(2), at: 1)
+        #expect(found6 != nil, "the first has not arrived")
+        let found7 = history.arrive(version(5), at: 1)
+        #expect(found7)
+        let found8 = history.missing(of: north, upTo: Position(2), at: 1)
+        #expect(found8 == nil)
+        let found9 = history.missing(of: north, upTo: Position(3), at: 1)
+        #expect(found9 != nil, "nobody committed a third")
+        let found10 = history.arrive(version(7), at: 1)
+        #expect(!found10, "what was never committed cannot arrive")
     }
 
     @Test func nothingIsForgottenWhileSomethingOlderIsOnItsWay() {
         var history = history()
         _ = history.commit(record(5, at: 1))
-        #expect(history.forget(0, version(9, sibling), at: 1) != nil)
+        let found11 = history.forget(0, version(9, sibling), at: 1)
+        #expect(found11 != nil)
         _ = history.arrive(version(5), at: 1)
-        #expect(history.forget(0, version(9, sibling), at: 1) == nil)
-        #expect(history.commit(record(7, at: 2)) != nil, "below what a site has forgotten")
+        let found12 = history.forget(0, version(9, sibling), at: 1)
+        #expect(found12 == nil)
+        let found13 = history.commit(record(7, at: 2))
+        #expect(found13 != nil, "below what a site has forgotten")
     }
 
     @Test func theTopIsTheHighestValueAndTheTouchAboveIt() {
@@ -80,23 +93,30 @@ import WriteLog
 
     @Test func oneLanesLandingsRise() {
         var checker = LandingChecker()
-        #expect(checker.land(landing(5, north, isCalm: false), isCommitted: true) == nil)
-        #expect(checker.land(landing(5, north, isCalm: false), isCommitted: true) == nil, "a re-assertion")
-        #expect(checker.land(landing(4, north, isCalm: false), isCommitted: true) != nil)
+        let found14 = checker.land(landing(5, north, isCalm: false), isCommitted: true)
+        #expect(found14 == nil)
+        let found15 = checker.land(landing(5, north, isCalm: false), isCommitted: true)
+        #expect(found15 == nil, "a re-assertion")
+        let found16 = checker.land(landing(4, north, isCalm: false), isCommitted: true)
+        #expect(found16 != nil)
     }
 
     @Test func twoLanesMayOverlapOnlyAfterAFault() {
         var checker = LandingChecker()
         _ = checker.land(landing(5, north, isCalm: true), isCommitted: true)
-        #expect(checker.land(landing(4, sibling, isCalm: false), isCommitted: true) == nil, "to be repaired by an assertion")
-        #expect(checker.land(landing(3, sibling, isCalm: true), isCommitted: true) != nil)
+        let found17 = checker.land(landing(4, sibling, isCalm: false), isCommitted: true)
+        #expect(found17 == nil, "to be repaired by an assertion")
+        let found18 = checker.land(landing(3, sibling, isCalm: true), isCommitted: true)
+        #expect(found18 != nil)
     }
 
     @Test func aRefusedWriteLandsNothing() {
         var checker = LandingChecker()
         _ = checker.land(landing(9, north, isCalm: true), isCommitted: false)
-        #expect(checker.land(landing(5, north, isCalm: true), isCommitted: true) == nil)
-        #expect(checker.commit(version(9)) == nil, "it landed first, whenever it was decided")
+        let found19 = checker.land(landing(5, north, isCalm: true), isCommitted: true)
+        #expect(found19 == nil)
+        let found20 = checker.commit(version(9))
+        #expect(found20 == nil, "it landed first, whenever it was decided")
     }
 
     @Test func aKeyOfOneClientKnowsWhatItMayHold() {
