@@ -56,7 +56,8 @@ let package = Package(
         room("OperatorTools", ["Kernel", "Configuration", "Ring", "Status"]),
         // The simulator: the same core, never a shell.
         room("Simulator", ["Kernel", "Memcache", "Ring", "WriteLog", "Replication", "Configuration", "Proxy", "Status"]),
-        .executableTarget(name: "meridiand", dependencies: ["Daemon", "Configuration", "SiteLoader", arguments], swiftSettings: house),
+        .executableTarget(
+            name: "meridiand", dependencies: ["Daemon", "Configuration", "SiteLoader", arguments], swiftSettings: house),
         .executableTarget(
             name: "meridian", dependencies: ["OperatorTools", "SiteLoader", "Configuration", "Ring", "Status", arguments],
             swiftSettings: house),

@@ -16,6 +16,8 @@ struct KeyEntry {
     var expiry: UInt64 = 0
     /// Highest touch; zero when none is known.
     var touch = Version.zero
+    /// The lane that landed it.
+    var touchHolder = LaneID(raw: 0)
     /// Where that touch stands in this lane; zero if it was committed elsewhere.
     var touchPosition = Position.zero
     /// That touch's absolute expiry.
@@ -77,12 +79,15 @@ struct KeyIndex {
 
     /// Takes in a touch. True when it is the highest touch now.
     @discardableResult
-    mutating func raiseTouch(_ key: [UInt8], version: Version, expiry: UInt64, position: Position = .zero) -> Bool {
+    mutating func raiseTouch(
+        _ key: [UInt8], version: Version, expiry: UInt64, position: Position = .zero, holder: LaneID = LaneID(raw: 0)
+    ) -> Bool {
         var entry = entries[key] ?? KeyEntry()
         guard version > entry.touch else { return false }
         entry.touch = version
         entry.touchExpiry = expiry
         entry.touchPosition = position
+        entry.touchHolder = holder
         entries[key] = entry
         raises.append((key, version))
         return true

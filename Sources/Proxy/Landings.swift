@@ -31,7 +31,7 @@ extension LaneNode {
     func takeLanding(_ record: ReplicatedRecord, assertion: Bool, _ requester: Requester, _ keyWork: KeyWork) {
         let entry = index[record.key] ?? KeyEntry()
         if assertion {
-            if record.content != .touch && entry.version > record.version {
+            if record.version < (record.content == .touch ? entry.top : entry.version) {
                 // The top has moved on; whether it landed before or after what was seen to land, nobody here knows.
                 return landTop(record.key, requester)
             }

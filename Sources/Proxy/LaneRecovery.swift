@@ -87,7 +87,7 @@ public struct LaneRecovery: Sendable {
         case .touch:
             rebuilt.raiseTouch(
                 record.key, version: record.version, expiry: record.expiryMicroseconds,
-                position: record.kind == .applied ? .zero : record.position)
+                position: record.kind == .applied ? .zero : record.position, holder: configuration.laneID)
         case .value, .tombstone:
             rebuilt.raise(
                 record.key, version: record.version, content: record.content, expiry: record.expiryMicroseconds,

@@ -337,7 +337,7 @@ extension LaneNode {
     }
 
     func raiseTouch(_ key: [UInt8], _ version: Version, _ expiry: UInt64, _ position: Position = .zero) {
-        index.raiseTouch(key, version: version, expiry: expiry, position: position)
+        index.raiseTouch(key, version: version, expiry: expiry, position: position, holder: laneID)
         if isPlanted(.touchSharesVersion) {
             index.raise(key, version: version, content: .value, holder: laneID, offset: .zero, recordBytes: 0)
         }
@@ -410,9 +410,11 @@ extension LaneNode {
 
     /// Another lane has landed something younger meanwhile; before or after this, nobody knows.
     private func assertIfOvertaken(_ operation: Operation) {
-        guard operation.kind != .copy, let entry = index[operation.key], entry.holder != laneID,
+        guard operation.kind != .copy, let entry = index[operation.key],
             !landingStands(operation.tops(holder: laneID), against: entry)
         else { return }
+        // What this lane sent itself, it sent in order.
+        guard (entry.version > operation.version ? entry.holder : entry.touchHolder) != laneID else { return }
         requestAssertion(operation.key, doubt: false)
     }
 

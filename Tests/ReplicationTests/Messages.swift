@@ -110,7 +110,8 @@ extension SeededRandom {
         let command = bytes(below(3_000))
         let start = below(command.count + 1)
         return ForwardedWrite(
-            effect: small(), shape: small(), clientFlags: UInt32(truncatingIfNeeded: next()), exptime: Int64(bitPattern: number()), key: key(),
+            effect: small(), shape: small(), clientFlags: UInt32(truncatingIfNeeded: next()),
+            exptime: Int64(bitPattern: number()), key: key(),
             command: command, payloadStart: UInt32(start), payloadCount: UInt32(below(command.count - start + 1)))
     }
 
