@@ -98,6 +98,8 @@ final class BackendServer {
     let sent = ByteQueue()
     /// Pid and start time, as the server last told; nil before it ever did.
     var incarnation: [UInt8]?
+    /// It has been met since this lane started.
+    var incarnationKnown = false
     /// Start time in seconds, as the server last told.
     var startedAt: UInt64 = 0
     /// A primary that came back with an empty memory, or was flushed: the backups that may hold what it lost.

@@ -58,6 +58,8 @@ public final class LaneNode {
     var serverOf: [ConnectionID: Int] = [:]
     var links: [ConnectionID: PeerLink] = [:]
     var servers: [BackendServer]
+    /// Clients are served: every server has been tried.
+    var clientsAdmitted = false
 
     // The owner's lane.
     var index = KeyIndex()
@@ -274,6 +276,7 @@ public final class LaneNode {
 
     /// What several events of a step have in common is done once, at its end.
     private func finishStep() {
+        admitClients()
         pumpDueSessions()
         carryIntoNewSegment()
         releaseMirrored()

@@ -73,6 +73,7 @@ extension LaneNode {
         server.message = ""
         server.startedAt = startedAt
         server.incarnation = incarnation
+        server.incarnationKnown = true
         if let known, known != incarnation {
             // Its memory is empty; what it missed, it missed with everything else.
             server.missedTooMany = false

@@ -12,6 +12,20 @@ struct Place {
 }
 
 extension LaneNode {
+    /// Every server has been reached, or has been found unreachable. Before that, a lane that has just started would answer
+    /// misses for what is there.
+    var serversTried: Bool { servers.allSatisfy { $0.acceptsWrites || $0.attempts > 0 || $0.incarnationKnown } }
+
+    /// Lets the clients go on that came before the servers had been tried.
+    func admitClients() {
+        guard !clientsAdmitted, serversTried else { return }
+        clientsAdmitted = true
+        for session in sessions.values.sorted(by: { $0.connection.index < $1.connection.index }) where !session.pumpDue {
+            session.pumpDue = true
+            sessionsToPump.append(session)
+        }
+    }
+
     func route(_ key: UnsafeRawBufferPointer) -> Place {
         Place(
             primary: primaryRing.server(for: key),
