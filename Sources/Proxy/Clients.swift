@@ -8,7 +8,7 @@ extension LaneNode {
 
     /// Takes as many commands off a client's incoming bytes as may go now.
     func pump(_ session: ClientSession) {
-        guard serversTried else { return }
+        guard clientsAdmitted else { return }
         let incoming = connections.incoming(session.connection)
         let outgoing = connections.outgoing(session.connection)
         var room = true
