@@ -78,7 +78,7 @@ import Testing
         let client = bench.client()
         #expect(bench.ask(client, "get k\r\nversion\r\n") == "")
         bench.answer("cache1", "END\r\n")
-        #expect(bench.heard(client) == "END\r\nVERSION \(Meridian.version)\r\n")
+        #expect(bench.heard(client) == "END\r\nVERSION \(Meridian.protocolVersion)\r\n")
     }
 
     @Test("A client that left is forgotten; the replies it asked for are, too")
