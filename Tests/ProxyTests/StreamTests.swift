@@ -201,7 +201,7 @@ import WriteLog
         #expect(bench.node.tail[Position(1)]?.record.content == .tombstone)
     }
 
-    @Test("Acknowledgements become durable on a disk that syncs more slowly than they come", .disabled("not yet mended"))
+    @Test("Acknowledgements become durable on a disk that syncs more slowly than they come")
     func slowSyncs() throws {
         let id = try outgoing()
         let client = bench.client()
