@@ -72,6 +72,7 @@ extension LaneShell {
             do throws(SocketError) {
                 connection.socket = try Socket.connect(
                     loop, to: address, role: Role.connection.rawValue, token: token(connection.id))
+                if case .backend = connection.purpose { connection.socket?.abortOnClose() }
                 connection.phase = .connecting
                 return
             } catch {

@@ -113,6 +113,13 @@ public final class Socket {
         return .all
     }
 
+    /// From now on closing, and the end of the process too, cuts the connection off: the peer gets nothing more of what was
+    /// written. An old command must not reach a server after what a new connection has already said.
+    public func abortOnClose() {
+        var option = linger(l_onoff: 1, l_linger: 0)
+        _ = setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
+    }
+
     /// Ends watching and closes. What the current wait already noted about it is late from now on.
     public func close() {
         guard !closed else { return }

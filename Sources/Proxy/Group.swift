@@ -331,6 +331,7 @@ extension LaneNode {
     private func mirrored(_ tops: KeyTops, _ sequence: UInt64, _ sibling: Sibling) {
         clock.observe(max(tops.version, tops.touch).stamp)
         sibling.mirrorSeen = max(sibling.mirrorSeen, sequence)
+        for operation in work[tops.key]?.inFlight ?? [] where operation.isUndecided { operation.overlapped = true }
         if let entry = index[tops.key], !landingStands(tops, against: entry), !isPlanted(.noAssertion) {
             index.merge(tops)
             requestAssertion(tops.key, doubt: false)

@@ -216,8 +216,10 @@ public final class LaneNode {
     }
 
     private func perform(at now: Instant, into effects: inout Effects, _ body: () -> Void) {
+        let before = self.now
         self.now = now
         swap(&self.effects, &effects)
+        dropStaleLinks(since: before)
         body()
         finishStep()
         swap(&self.effects, &effects)

@@ -48,6 +48,8 @@ final class Operation {
     var outstanding = 0
     /// The authority's reply while the read-back is awaited.
     var heldReply: (kind: ReplyKind, bytes: [UInt8])?
+    /// While it was undecided another lane landed something older: which of the two memcached saw last, nobody knows.
+    var overlapped = false
     /// Padded bytes that its outcome may still take in the log.
     var owed = 0
     /// A later write of the key was sent: a copy must not be added after it.

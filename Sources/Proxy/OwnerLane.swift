@@ -398,6 +398,7 @@ extension LaneNode {
         if !operation.aborted {
             mirrorSequence += 1
             if !isPlanted(.mirrorBeforeLanding) || operation.kind == .copy { broadcastMirror(operation) }
+            if operation.overlapped && !isPlanted(.noAssertion) { requestAssertion(operation.key, doubt: false) }
             assertIfOvertaken(operation)
         }
         if operation.position > .zero, let front = shipGate.first, operation.kind == .write {
@@ -410,7 +411,7 @@ extension LaneNode {
 
     /// Another lane has landed something younger meanwhile; before or after this, nobody knows.
     private func assertIfOvertaken(_ operation: Operation) {
-        guard operation.kind != .copy, let entry = index[operation.key],
+        guard operation.kind != .copy, !isPlanted(.noAssertion), let entry = index[operation.key],
             !landingStands(operation.tops(holder: laneID), against: entry)
         else { return }
         // What this lane sent itself, it sent in order.

@@ -28,6 +28,19 @@ extension LaneNode {
 
     // MARK: Servers and links
 
+    /// After a pause so long that the siblings may have given this lane up, what they had asked of it has been asked of others:
+    /// it must not be done now, over what was written since. Both clocks are looked at: a shell may hide a pause from one.
+    func dropStaleLinks(since before: Instant) {
+        let silence = UInt64(max(times.siblingTimeoutMilliseconds - 2 * times.heartbeatMilliseconds, 1)) * 1_000
+        let paused = max(
+            now.monotonicMicroseconds - min(before.monotonicMicroseconds, now.monotonicMicroseconds),
+            now.wallMicroseconds - min(before.wallMicroseconds, now.wallMicroseconds))
+        guard paused > silence, state != .joining else { return }
+        for id in siblingIDs {
+            if let link = siblings[id]?.link { hangUp(link, "this lane was paused for \(paused / 1_000) ms") }
+        }
+    }
+
     /// While this lane itself did not run, it could hear nobody: that silence is held against no one.
     private func forgiveStall() {
         let stall = monotonic - min(nextTick, monotonic)

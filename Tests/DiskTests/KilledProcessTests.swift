@@ -1,3 +1,4 @@
+import Dispatch
 import Foundation
 import Glibc
 import Kernel
@@ -19,7 +20,9 @@ import WriteLog
         var written = lane.recovered.count
         var random = SystemRandomNumberGenerator()
         let patience = useconds_t(1_000 + random.next() % 30_000)
+        let begun = DispatchSemaphore(value: 0)
         Thread {
+            begun.wait()
             usleep(patience)
             kill(getpid(), SIGKILL)
         }.start()
@@ -28,6 +31,7 @@ import WriteLog
             written += 1
             let bytes = withUnsafeBytes(of: UInt64(written).littleEndian) { Array($0) }
             try progress.write(bytes, count: 8, at: 0)
+            if written == 1 { begun.signal() }
             if written % 10 == 0 { lane.thread.request(upTo: lane.writer.flushed) }
         }
     }

@@ -120,16 +120,18 @@ import WriteLog
 
     @Test("With no server at all a write is refused by name, and a read is a miss; nothing hangs")
     func nobodyThere() {
-        let bench = Bench()
+        let bench = Bench.serving()
+        for name in ["cache1", "backup1"] { bench.lose(bench.backend(name)) }
         let client = bench.client()
         #expect(
             bench.ask(client, "set k 0 0 1\r\nx\r\n")
-                == "SERVER_ERROR server cache1 (cache1:11211) is unreachable: not yet connected\r\n")
+                == "SERVER_ERROR server cache1 (cache1:11211) is unreachable: connection reset\r\n")
         #expect(bench.ask(client, "get k\r\n") == "END\r\n")
         #expect(bench.logged.isEmpty)
         var plan = BenchPlan()
         plan.unreachable = .error
-        let strict = Bench(plan)
+        let strict = Bench.serving(plan)
+        for name in ["cache1", "backup1"] { strict.lose(strict.backend(name)) }
         #expect(strict.ask(strict.client(), "get k\r\n").hasPrefix("SERVER_ERROR server cache1"))
     }
 

@@ -25,15 +25,15 @@ import Testing
 
     @Test func aRunIsBusy() {
         var figures = Figures()
-        for seed in UInt64(1)...12 { figures.add(Simulation.run(SimulationOptions(seed: seed)).figures) }
-        #expect(figures[.seeds] == 12)
+        for seed in UInt64(1)...24 { figures.add(Simulation.run(SimulationOptions(seed: seed)).figures) }
+        #expect(figures[.seeds] == 24)
         for count in [
             Figures.Count.commands, .commits, .landings, .applied, .superseded, .forgotten, .keysCompared, .writesProven,
         ] {
             #expect(figures[count] > 100, "\(count.name): a simulator in which nothing happens finds nothing")
         }
         for count in [Figures.Count.crashes, .partitions, .pauses, .backendRestarts, .clockJumps, .diskFaults, .leaves] {
-            #expect(figures[count] > 0, "\(count.name): twelve seeds meet every common fault")
+            #expect(figures[count] > 0, "\(count.name): two dozen seeds meet every common fault")
         }
     }
 
