@@ -332,15 +332,28 @@ extension LaneNode {
         clock.observe(max(tops.version, tops.touch).stamp)
         sibling.mirrorSeen = max(sibling.mirrorSeen, sequence)
         for operation in work[tops.key]?.inFlight ?? [] where operation.isUndecided { operation.overlapped = true }
-        if let entry = index[tops.key], !landingStands(tops, against: entry), !isPlanted(.noAssertion) {
-            index.merge(tops)
-            requestAssertion(tops.key, doubt: false)
-        } else if max(tops.version, tops.touch).stamp > stableFloor {
-            // What is stable already was let go by everybody; it need not come back.
-            index.merge(tops)
+        if let tops = unsettled(tops) {
+            if let entry = index[tops.key], !landingStands(tops, against: entry), !isPlanted(.noAssertion) {
+                index.merge(tops)
+                requestAssertion(tops.key, doubt: false)
+            } else {
+                index.merge(tops)
+            }
         }
         guard sequence > 0 else { return }
         if !mirrorsToAcknowledge.contains(sibling.id) { mirrorsToAcknowledge.append(sibling.id) }
+    }
+
+    /// What is stable already was let go by everybody: a lane that has just started may still tell of it, from its log, but
+    /// whatever it was superseded by is no longer known, and it must not come back. Nil when nothing is left.
+    func unsettled(_ tops: KeyTops) -> KeyTops? {
+        var tops = tops
+        if tops.version.stamp <= stableFloor {
+            tops.version = .zero
+            tops.content = .none
+        }
+        if tops.touch.stamp <= stableFloor { tops.touch = .zero }
+        return tops.version == .zero && tops.touch == .zero ? nil : tops
     }
 
     /// One acknowledgement for all mirrors of a step.

@@ -146,7 +146,11 @@ extension LaneNode {
     /// Another lane's wish for an assertion.
     func dispatchAssertion(_ tops: KeyTops, doubt: Bool, _ requester: Requester, hops: UInt8) {
         clock.observe(max(tops.version, tops.touch).stamp)
-        index.merge(tops)
+        if let tops = unsettled(tops) {
+            index.merge(tops)
+        } else if !doubt {
+            return awaitMirror(requester)
+        }
         let request = takeRequest()
         assertions[request] = Assertion(
             key: tops.key, task: .top(doubt: doubt), hops: hops, beneficiaries: [.requester(requester)],
