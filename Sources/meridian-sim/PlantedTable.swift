@@ -25,13 +25,24 @@ struct PlantedTable {
             if let found = hunt(name) {
                 let seeds = String(found.seeds).padding(toLength: 7, withPad: " ", startingAt: 0)
                 print("\(label)\(seeds)seed \(found.seed): \(found.what.prefix(150))")
+            } else if let (number, what) = history(name) {
+                print("\(label)-      scenario \(number), not one of \(seedsMax) seeds: \(what.prefix(120))")
             } else {
                 print("\(label)NOT CAUGHT in \(seedsMax) seeds")
                 missed += 1
             }
+            fflush(nil)  // a line as soon as it is known
         }
         print("\(names.count - missed) of \(names.count) bugs caught")
         return missed == 0
+    }
+
+    /// The named history that shows a bug which is too rare for the seeds.
+    private func history(_ name: String) -> (number: Int, what: String)? {
+        for scenario in Scenario.all where scenario.run().violation == nil {
+            if let violation = scenario.run(bug: name).violation { return (scenario.number, "\(violation)") }
+        }
+        return nil
     }
 
     /// Runs seeds until one fails that does not fail without the bug.
