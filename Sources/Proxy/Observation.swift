@@ -59,8 +59,6 @@ public struct PlantedBugs: OptionSet, Sendable {
     public static let derivedRetried = PlantedBugs(rawValue: 1 << 12)
     /// An acknowledged position is forgotten to be resumed from: the sender resumes behind it plus one.
     public static let resumeSkipsOne = PlantedBugs(rawValue: 1 << 13)
-    /// A client is answered before the outcome is in the log.
-    public static let replyBeforeLog = PlantedBugs(rawValue: 1 << 14)
 
     /// All of them by name, for the command line.
     public static let named: [(name: String, bug: PlantedBugs)] = [
@@ -69,6 +67,6 @@ public struct PlantedBugs: OptionSet, Sendable {
         ("tombstones-dropped", .tombstonesDropped), ("touch-shares-version", .touchSharesVersion),
         ("expiry-relative", .expiryRelative), ("forgets-too-early", .forgetsTooEarly), ("pipeline-swapped", .pipelineSwapped),
         ("last-arrival-wins", .lastArrivalWins), ("cut-off-server-trusted", .cutOffServerTrusted),
-        ("derived-retried", .derivedRetried), ("resume-skips-one", .resumeSkipsOne), ("reply-before-log", .replyBeforeLog),
+        ("derived-retried", .derivedRetried), ("resume-skips-one", .resumeSkipsOne),
     ]
 }

@@ -10,6 +10,8 @@ struct PlantedTable {
     var jobs: Int
     var plan: Plan
 
+    private static let provokedBy = ["clock-not-persisted": "clocks,crashes"]
+
     /// What caught a bug.
     private struct Catch {
         var seeds: Int
@@ -47,8 +49,10 @@ struct PlantedTable {
 
     /// Runs seeds until one fails that does not fail without the bug.
     private func hunt(_ name: String) -> Catch? {
-        let sound = plan
-        var plan = plan
+        var sound = plan
+        // A bug that only one kind of fault shows is hunted with that kind.
+        if sound.faults == nil { sound.faults = Self.provokedBy[name] }
+        var plan = sound
         plan.bug = name
         let process = WorkerProcess(first: first, stride: 1, count: seedsMax, plan: plan)
         var current: UInt64?
