@@ -1,4 +1,3 @@
-import Dispatch
 import Foundation
 import Glibc
 import Kernel
@@ -20,9 +19,7 @@ import WriteLog
         var written = lane.recovered.count
         var random = SystemRandomNumberGenerator()
         let patience = useconds_t(1_000 + random.next() % 30_000)
-        let begun = DispatchSemaphore(value: 0)
         Thread {
-            begun.wait()
             usleep(patience)
             kill(getpid(), SIGKILL)
         }.start()
@@ -31,7 +28,6 @@ import WriteLog
             written += 1
             let bytes = withUnsafeBytes(of: UInt64(written).littleEndian) { Array($0) }
             try progress.write(bytes, count: 8, at: 0)
-            if written == 1 { begun.signal() }
             if written % 10 == 0 { lane.thread.request(upTo: lane.writer.flushed) }
         }
     }
@@ -41,15 +37,18 @@ import WriteLog
         let path = Self.path(of: getpid())
         TemporaryFolder.remove(path)
         defer { TemporaryFolder.remove(path) }
+        var total = 0
         for _ in 0..<10 {
             await #expect(processExitsWith: .signal(SIGKILL)) { try Self.writeUntilKilled() }
             let lane = try DiskLane(path)
             let noted = try FileBytes.read("\(path)/progress")
             let written = noted.reversed().reduce(0) { $0 << 8 | Int($1) }
-            #expect(written > 0)
+            total += written
             #expect(lane.recovered.count >= written)
             #expect(lane.recovered == (0..<lane.recovered.count).map(DiskLane.record))
             lane.stop()
         }
+        // On a busy machine one round may be killed before its first record; never all ten.
+        #expect(total > 0)
     }
 }
