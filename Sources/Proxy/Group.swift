@@ -224,11 +224,7 @@ extension LaneNode {
 
     private func retryLater(_ sibling: Sibling) {
         sibling.attempts += 1
-        let times = configuration.site.times
-        let wait = min(
-            UInt64(times.retryMaxMilliseconds) * 1_000,
-            UInt64(times.retryMinMilliseconds) * 1_000 << UInt64(min(sibling.attempts - 1, 10)))
-        sibling.retryAt = monotonic + wait / 2 + random.next() % (wait / 2 + 1)
+        sibling.retryAt = monotonic + backOff(sibling.attempts)
     }
 
     /// A sibling whose writes a server lacks took with it the knowledge of which they are.

@@ -137,7 +137,6 @@ public final class LaneNode {
     var landedIsTold = false
     var logFailure = ""
     var segmentRetryAt: UInt64 = 0
-    var lastRateAt: UInt64 = 0
 
     // Upkeep.
     var nextTick: UInt64

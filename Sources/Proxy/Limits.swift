@@ -28,8 +28,6 @@ enum Limits {
     static let windowRecordsMax = 8_192
     /// Bytes of the outgoing queue past which a stream hands over no more records.
     static let streamOutgoingBytesMax = 4 << 20
-    /// Bytes that the catch-up reader asks of the disk at a time.
-    static let catchUpReadBytes = 1 << 20
     /// Samples of position, floor and bytes that are kept for promises and lag.
     static let samplesMax = 4_096
     /// Bytes of the log that writes must leave free for the outcomes of writes under way.

@@ -150,7 +150,8 @@ extension LaneNode {
         tellCutOff(server)
     }
 
-    private func backOff(_ attempts: Int) -> UInt64 {
+    /// How long to wait before a broken connection is tried again, in microseconds: doubling, with jitter.
+    func backOff(_ attempts: Int) -> UInt64 {
         let times = configuration.site.times
         let longest = UInt64(times.retryMaxMilliseconds) * 1_000
         let doubled = UInt64(times.retryMinMilliseconds) * 1_000 << UInt64(min(attempts - 1, 10))

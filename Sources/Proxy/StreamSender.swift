@@ -143,11 +143,7 @@ extension LaneNode {
         sender.refused = reason.contains("refuse")
         sender.attempts += 1
         sender.choice = (sender.choice + 1) % sender.site.proxies.count
-        let times = configuration.site.times
-        let wait = min(
-            UInt64(times.retryMaxMilliseconds) * 1_000,
-            UInt64(times.retryMinMilliseconds) * 1_000 << UInt64(min(sender.attempts - 1, 10)))
-        sender.retryAt = monotonic + wait / 2 + random.next() % (wait / 2 + 1)
+        sender.retryAt = monotonic + backOff(sender.attempts)
     }
 
     // MARK: Sending
