@@ -157,6 +157,7 @@ SCRIPT: tuple[Situation, ...] = (
     Situation("stale and winning", [
         b"ms w 5 T100\r\nhello\r\n", b"md w I T30\r\n", b"mg w v t\r\n", b"mg w v t\r\n", b"mg w c v\r\n", b"ms w 3\r\nnew\r\n", b"mg w v t\r\n",
         b"mg viv N30 v t\r\n", b"mg viv N30 v t\r\n", b"mg viv v\r\n", b"ms viv 1\r\nx\r\n", b"mg viv N30 v\r\n", b"mg viv R1000 v\r\n", b"ms r 1 T20\r\nx\r\n", b"mg r R30 v t\r\n", b"mg r R30 v t\r\n",
+        b"ms w 1\r\n1\r\n", b"md w I\r\n", b"incr w 1\r\n", 0.3, b"mg w v\r\n", b"mg w v\r\n",
         b"ms w 1\r\nx\r\n", b"gets w\r\n", b"ms w 1\r\ny\r\n", b"ms w 3 I C@CAS w@\r\nold\r\n", b"mg w v\r\n", b"mg w v\r\n",
     ]),
     Situation("meta arithmetic", [
@@ -191,20 +192,29 @@ class RandomCommands:
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         self._prefix = b"r%d:" % seed
+        self._stale_keys = (self._prefix + b"6", self._prefix + b"7")
+        self._next: list[bytes] = []
 
     def piece(self) -> bytes:
-        """A pipeline of one or more commands.
+        """A pipeline of one or more commands, most of the time.
 
-        A number that gets shorter comes alone, too: memcached pads it with spaces in place, or not, depending on whether
-        an earlier reply in the pipeline still refers to the item. And a retrieval with a key that is too long comes alone: memcached 1.6.18 answers it by dropping every reply that it has
-        not sent yet, those of earlier commands in the pipeline included, so its replies depend on how the bytes arrive.
+        What memcached answers to some commands depends on how their bytes arrive. They come alone:
+
+        - A number that gets shorter: memcached pads it with spaces in place, or not, depending on whether an earlier reply
+          in the pipeline still refers to the item. Afterwards it is looked at, and stored anew without spaces.
+        - A retrieval with a key that is too long: memcached 1.6.18 answers it by dropping every reply that it has not sent
+          yet, those of earlier commands in the pipeline included.
         """
+        if self._next:
+            return self._next.pop(0)
         if self._random.random() < 0.02:
             keys = [self._key(), self._random.choice((_TOO_LONG, b"k" * 1000)), self._key()]
             verb = self._random.choice((b"get", b"gets", b"gat 100"))
             return b"%s %s\r\n" % (verb, b" ".join(keys[self._random.randrange(3) :]))
         if self._random.random() < 0.12:
-            return self._shrinking_number()
+            key = self._counting_key()
+            self._next = [b"gets %s\r\n" % key, _set(key, b"%d" % self._random.randrange(1000))]
+            return self._shrinking_number(key)
         count = self._random.choice((1, 1, 2, 3, 5, 8, 13, 30))
         return b"".join(self._command() for _ in range(count))
 
@@ -226,6 +236,13 @@ class RandomCommands:
             return self._prefix + b"%d" % self._random.randrange(8)
         return self._random.choice((_LONG, _TOO_LONG, b"a\x01b", b"\x7f", b"0", b"k" * 1000, b"-", "ü".encode()))
 
+    def _counting_key(self) -> bytes:
+        """A key of those that are never marked as stale: of what was, a proxy that reads back what became of it takes the win, and
+        hands it back a moment later; a client in a hurry is told `Z` instead of `W`."""
+        while (key := self._fitting_key()) in self._stale_keys:
+            pass
+        return key
+
     def _fitting_key(self) -> bytes:
         """A key that is not too long: of those that are, memcached takes the data block for commands."""
         while len(key := self._key()) > len(_LONG):
@@ -244,7 +261,8 @@ class RandomCommands:
     def _value(self) -> bytes:
         chance = self._random.random()
         if chance < 0.4:
-            return b"%d" % self._random.choice((0, 1, 9, 10, 99, 2**32, 2**63, self._random.randrange(1000)))
+            # Below 2**63: in a number above, memcached looks for a minus sign, and finds one in what lay in its memory before.
+            return b"%d" % self._random.choice((0, 1, 9, 10, 99, 2**32, 2**62, self._random.randrange(1000)))
         size = (
             self._random.choice((0, 1, 5, 20, 100, 1000, 9000))
             if chance < 0.995
@@ -274,7 +292,7 @@ class RandomCommands:
         length = len(value)
         if self._random.random() < 0.02 and length < 200:
             length = max(0, length + self._random.choice((-1, 1, -2, 3)))
-        key = self._fitting_key()
+        key = self._counting_key() if verb in (b"append", b"prepend") else self._fitting_key()
         # A block that is too short reaches into the next command, which must be a short one: if the head of a long block
         # were cut off so, memcached would take the block for a line, and its answer to a line that is too long depends on
         # whether it arrives at once.
@@ -289,13 +307,13 @@ class RandomCommands:
 
     def _number(self) -> bytes:
         by = self._random.choice((b"1", b"1", b"7", b"1000", b"0", b"x", b"-1"))
-        return b"incr %s %s%s\r\n" % (self._key(), by, self._noreply())
+        return b"incr %s %s%s\r\n" % (self._counting_key(), by, self._noreply())
 
-    def _shrinking_number(self) -> bytes:
+    def _shrinking_number(self, key: bytes) -> bytes:
         by = self._random.choice((b"1", b"7", b"18446744073709551615", b"18446744073709551000"))
         if self._random.random() < 0.3:
-            return b"ma %s %s D%s v\r\n" % (self._key(), self._random.choice((b"MD", b"MI", b"M-")), by)
-        return b"%s %s %s%s\r\n" % (self._random.choice((b"decr", b"decr", b"incr")), self._key(), by, self._noreply())
+            return b"ma %s %s D%s v\r\n" % (key, self._random.choice((b"MD", b"MI", b"M-")), by)
+        return b"%s %s %s%s\r\n" % (self._random.choice((b"decr", b"decr", b"incr")), key, by, self._noreply())
 
     def _remove(self) -> bytes:
         zero = self._random.choice((b"", b"", b"", b" 0", b" 5"))
@@ -332,16 +350,19 @@ class RandomCommands:
         mode = self._random.choice((b"", b"", b" MS", b" ME", b" MA", b" MP", b" MR", b" Ma", b" MX"))
         verb = {b"A": b"append", b"a": b"append", b"P": b"prepend"}.get(mode[-1:], b"")
         value = _without_leading_zero(verb, self._value())
-        return b"ms %s %d%s%s\r\n%s\r\n" % (self._fitting_key(), len(value), mode, self._meta_flags("kTFqOcCI"), value)
+        key = self._counting_key() if verb else self._fitting_key()
+        return b"ms %s %d%s%s\r\n%s\r\n" % (key, len(value), mode, self._meta_flags("kTFqOcCI"), value)
 
     def _meta_delete(self) -> bytes:
-        return b"md %s%s\r\n" % (self._key(), self._meta_flags("kqOITC"))
+        if self._random.random() < 0.4:
+            return b"md %s I%s\r\n" % (self._random.choice(self._stale_keys), self._meta_flags("kqOTC"))
+        return b"md %s%s\r\n" % (self._key(), self._meta_flags("kqOTC"))
 
     def _meta_number(self) -> bytes:
         mode = self._random.choice((b"", b"", b" MI", b" M+", b" MX"))
         # Not q and N together: an explained difference, see the script.
         letters = self._random.choice(("vtkqODJTc", "vtkONDJTc"))
-        return b"ma %s%s%s\r\n" % (self._key(), mode, self._meta_flags(letters))
+        return b"ma %s%s%s\r\n" % (self._counting_key(), mode, self._meta_flags(letters))
 
     def _barrier(self) -> bytes:
         return b"mn\r\n"
