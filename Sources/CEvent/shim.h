@@ -123,7 +123,8 @@ static inline uint64_t meridian_clock_microseconds(clockid_t clock) {
     return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
 }
 
-static inline uint64_t meridian_monotonic_microseconds(void) { return meridian_clock_microseconds(CLOCK_MONOTONIC); }
+// The clock that goes on while the machine is suspended: a loop must notice that it was away.
+static inline uint64_t meridian_monotonic_microseconds(void) { return meridian_clock_microseconds(CLOCK_BOOTTIME); }
 static inline uint64_t meridian_wall_microseconds(void) { return meridian_clock_microseconds(CLOCK_REALTIME); }
 
 // ---- Addresses ----

@@ -35,8 +35,8 @@ final class LaneShell {
     /// Loop 0 has the process's front desk: signals, peers that arrive, unix sockets, the admin endpoint.
     var front: FrontDesk?
 
-    private var clock: LoopClock
-    var now: Instant { clock.now }
+    /// Both clocks, as they were when this turn began.
+    private(set) var now = Clock.now()
     var effects = Effects()
     /// What the shell has to report and has not yet.
     var reports: [Input] = []
@@ -56,12 +56,11 @@ final class LaneShell {
         self.number = number
         self.shared = shared
         loop = try Loop()
-        clock = LoopClock(Clock.now())
         logger = DaemonStart.logger(shared.identity, lane: opened.configuration.laneID, level: shared.logger.logLevel)
         var system = SystemRandomNumberGenerator()
         node = LaneNode(
             opened.configuration, recovery: opened.recovery, tail: opened.folder.tail, firstSegment: opened.folder.firstSegment,
-            seed: system.next(), at: clock.now)
+            seed: system.next(), at: now)
         let mailbox = shared.mailboxes[number]
         files = try SegmentFiles(opened.folder) { mailbox.post(.files($0)) }
         sync = SyncThread(files, synced: opened.folder.tail) { mailbox.post(.synced($0)) }
@@ -88,11 +87,8 @@ final class LaneShell {
         var wake = nextHousekeeping
         if let deadline = node.nextDeadline { wake = min(wake, deadline) }
         if hasUnfinished { wake = 0 }
-        loop.wait(until: clock.machineTime(wake))
-        let heldUp = clock.advance(to: Clock.now(), due: wake)
-        if heldUp > 0 {
-            log(.warning, "loop held up milliseconds=\(heldUp / 1_000); nobody's silence counts meanwhile")
-        }
+        loop.wait(until: wake)
+        now = Clock.now()
         for index in 0..<loop.readyCount { handle(loop.ready(index)) }
         if let deadline = node.nextDeadline, deadline <= now.monotonicMicroseconds { step(.deadline) }
         if nextHousekeeping <= now.monotonicMicroseconds { keepHouse() }

@@ -116,6 +116,8 @@ final class BackendServer {
     var retryAt: UInt64 = 0
     var connectingSince: UInt64 = 0
     var message = "not yet connected"
+    /// The log says what is known of it.
+    var isLogged = false
     /// Siblings whose writes it lacks.
     var cutOffAt: Set<LaneID> = []
     /// What was last told to the siblings.

@@ -184,7 +184,7 @@ extension LaneNode {
         for (key, entry) in index.sorted { send(.mirror(sequence: 0, tops: entry.tops(of: key)), on: link) }
         // The dump tells tops, not landings: what landed below a top and was lost with the last link is put right here.
         for (_, key) in sibling.untaken where index[key].map({ $0.holder != laneID }) ?? false {
-            requestAssertion(key, doubt: false)
+            requestAssertion(key, .overtaken)
         }
         sibling.untaken.removeAll()
         sibling.dumpedAt = mirrorSequence
@@ -271,9 +271,9 @@ extension LaneNode {
         case .apply(let request, let hops, let record):
             guard isCarriable(record.key) else { return refuse(link, "a record's key cannot be carried") }
             dispatchLanding(record, .lane(sibling.id, request), hops: hops)
-        case .assert(let request, let hops, let doubt, let tops):
+        case .assert(let request, let hops, let cause, let tops):
             guard isCarriable(tops.key) else { return refuse(link, "an assertion's key cannot be carried") }
-            dispatchAssertion(tops, doubt: doubt, .lane(sibling.id, request), hops: hops)
+            dispatchAssertion(tops, cause, .lane(sibling.id, request), hops: hops)
         case .done(let request): assertionDone(request)
         case .fetch(let request, let key, let version): answerFetch(sibling, request, key, version)
         case .fetched(let request, let record): fetched(request, record)
@@ -328,14 +328,10 @@ extension LaneNode {
         clock.observe(max(tops.version, tops.touch).stamp)
         sibling.mirrorSeen = max(sibling.mirrorSeen, sequence)
         for operation in work[tops.key]?.inFlight ?? [] where operation.isUndecided { operation.overlapped = true }
-        if let tops = unsettled(tops) {
-            if let entry = index[tops.key], !landingStands(tops, against: entry), !isPlanted(.noAssertion) {
-                index.merge(tops)
-                requestAssertion(tops.key, doubt: false)
-            } else {
-                index.merge(tops)
-            }
-        }
+        // Even what is stable may have landed again, at a lane that was alone: compared with, but not taken in.
+        let stands = index[tops.key].map { landingStands(tops, against: $0) } ?? true
+        if let tops = unsettled(tops) { index.merge(tops) }
+        if !stands && !isPlanted(.noAssertion) { requestAssertion(tops.key, .overtaken) }
         guard sequence > 0 else { return }
         if !mirrorsToAcknowledge.contains(sibling.id) { mirrorsToAcknowledge.append(sibling.id) }
     }
@@ -361,6 +357,10 @@ extension LaneNode {
         mirrorsToAcknowledge.removeAll(keepingCapacity: true)
     }
 
+    /// The part of the log that other sites may learn of: what they have been told or have given must not be lost here, if
+    /// durability is to mean the disk.
+    var tellable: LogOffset { configuration.site.durability == .disk ? log.synced : log.tail }
+
     /// Ships and fulfils what every live sibling has taken in.
     func releaseMirrored() {
         guard state != .joining else { return }  // whoever lives has not been met yet
@@ -370,12 +370,13 @@ extension LaneNode {
             guard let mirrored = sibling.mirrored else { return }
             least = min(least, mirrored)
         }
-        while let front = shipGate.first, let sequence = front.sequence, sequence <= least {
+        let tellable = tellable
+        while let front = shipGate.first, let sequence = front.sequence, sequence <= least, front.logged <= tellable {
             shippable = front.position
             shipGate.removeFirst()
             for site in siteOrder { senders[site]?.needsPump = true }
         }
-        while let front = mirrorWaiters.first, front.sequence <= least {
+        while let front = mirrorWaiters.first, front.sequence <= least, front.logged <= tellable {
             mirrorWaiters.removeFirst()
             fulfil(front.requester)
         }

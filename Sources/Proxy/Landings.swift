@@ -50,9 +50,11 @@ extension LaneNode {
     }
 
     /// The value's own expiry passed before a touch that prolongs it arrived: memcached has nothing left to be touched, so the
-    /// value is written again.
+    /// value is written again. memcached counts whole seconds: what has less than one left may be gone already.
     private func diedBeforeTouch(_ entry: KeyEntry) -> Bool {
-        entry.content == .value && entry.holder == laneID && entry.recordBytes > 0 && !entry.touchDecides && expired(entry.expiry)
+        guard entry.content == .value, entry.holder == laneID, entry.recordBytes > 0, !entry.touchDecides, entry.expiry != 0
+        else { return false }
+        return entry.expiry <= now.wallMicroseconds + 1_000_000
     }
 
     /// Its origin has promised that it would not come again: a late duplicate of what was applied or superseded here.
@@ -94,7 +96,7 @@ extension LaneNode {
                 continue
             }
             operation.outstanding += 1
-            keyWork.noteSent(record.version, to: server)
+            keyWork.noteSent(record.version, content, to: server)
             ask(servers[server], .landing(operation), .meta) { queue in
                 writeItem(
                     record.key, content: content, clientFlags: record.clientFlags, expiry: expiry, value: record.value,

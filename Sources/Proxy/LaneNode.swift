@@ -47,6 +47,8 @@ public final class LaneNode {
     var clock: HybridClock
     var state = LaneState.joining
     var startedAt: UInt64
+    /// When it began to join, at its start or after a pause, in monotonic microseconds.
+    var joiningSince: UInt64
     var leaveBy: UInt64?
     var finished = false
 
@@ -81,11 +83,12 @@ public final class LaneNode {
 
     // Mirrors.
     var mirrorSequence: UInt64 = 0
-    /// Committed positions in order, each with the landing that must be mirrored before it is shipped; nil: not yet landed.
-    var shipGate: Deque<(position: Position, sequence: UInt64?)> = []
+    /// Committed positions in order, each with the landing that must be mirrored before it is shipped (nil: not yet landed), and
+    /// the end of the log at that time.
+    var shipGate: Deque<(position: Position, sequence: UInt64?, logged: LogOffset)> = []
     var shippable: Position
-    /// Requesters who wait until a landing has been mirrored to every live sibling.
-    var mirrorWaiters: Deque<(sequence: UInt64, requester: Requester)> = []
+    /// Requesters who wait until a landing has been mirrored to every live sibling, each with the end of the log at that time.
+    var mirrorWaiters: Deque<(sequence: UInt64, requester: Requester, logged: LogOffset)> = []
 
     /// Siblings whose landings were taken in during this step.
     var mirrorsToAcknowledge: [LaneID] = []
@@ -172,6 +175,7 @@ public final class LaneNode {
         nextRequest = (random.next() >> 16) << 8
         clock = HybridClock(floor: recovery.clockFloor)
         startedAt = now.monotonicMicroseconds
+        joiningSince = startedAt
         servers = (site.primaries + site.backups).enumerated().map { place, backend in
             BackendServer(index: place, isBackup: place >= site.primaries.count, definition: backend)
         }
@@ -198,7 +202,7 @@ public final class LaneNode {
             senders[id] = StreamSender(site: elsewhere, acknowledged: recovery.acknowledged[id] ?? .zero)
         }
         openIntents = recovery.openIntents
-        shipGate.append((committed, 0))
+        shipGate.append((committed, 0, .zero))
     }
 
     /// The wall clock and monotonic time at which the lane wants to be called again, in monotonic microseconds.
@@ -218,7 +222,7 @@ public final class LaneNode {
         let before = self.now
         self.now = now
         swap(&self.effects, &effects)
-        dropStaleLinks(since: before)
+        rejoinAfterPause(since: before)
         body()
         finishStep()
         swap(&self.effects, &effects)

@@ -34,6 +34,8 @@ enum Limits {
     static func logReserveBytes(_ segmentBytes: Int) -> Int { min(4 << 20, segmentBytes / 16) }
     /// How far ahead of the wall clock the persisted clock ceiling is set, in microseconds.
     static let ceilingAheadMicroseconds: UInt64 = 10_000_000
+    /// How late a lane must have come to its tick for the log to mention it, in microseconds.
+    static let stallWarningMicroseconds: UInt64 = 500_000
     /// Longest time that an orderly leave waits for its streams, in microseconds.
     static let leaveMicroseconds: UInt64 = 3_500_000
     /// How long ago an absolute expiry must have passed to be meant as dead on arrival, in microseconds.

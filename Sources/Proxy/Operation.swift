@@ -83,20 +83,30 @@ final class KeyWork {
     var inFlight: [Operation] = []
     /// Not yet admitted, in order; while there are any, everything later queues behind them.
     var waiters: [Waiter] = []
-    /// Highest version sent to each of the key's servers.
-    var sent: [(server: Int, version: Version)] = []
+    /// What was sent to each of the key's servers: the highest value or deletion, and the highest touch.
+    private var sent: [(server: Int, version: Version, touch: Version)] = []
 
     var isIdle: Bool { inFlight.isEmpty && waiters.isEmpty }
 
-    func noteSent(_ version: Version, to server: Int) {
-        for place in sent.indices where sent[place].server == server {
+    func noteSent(_ version: Version, _ content: Content, to server: Int) {
+        let place =
+            sent.firstIndex { $0.server == server }
+            ?? {
+                sent.append((server, .zero, .zero))
+                return sent.count - 1
+            }()
+        if content == .touch {
+            sent[place].touch = max(sent[place].touch, version)
+        } else {
             sent[place].version = max(sent[place].version, version)
-            return
         }
-        sent.append((server, version))
     }
 
-    func sentTop(to server: Int) -> Version { sent.first { $0.server == server }?.version ?? .zero }
+    /// True when something was sent to the server that makes this superfluous. A touch makes no older value superfluous.
+    func isOutdated(_ version: Version, _ content: Content, at server: Int) -> Bool {
+        guard let place = sent.first(where: { $0.server == server }) else { return false }
+        return place.version > version || (content == .touch && place.touch > version)
+    }
 }
 
 /// What waits for a key's earlier writes to be decided.

@@ -156,7 +156,7 @@ extension LaneNode {
     private func send(_ operation: Operation, _ write: Write, to server: Int, _ keyWork: KeyWork) {
         operation.authority = server
         operation.outstanding += 1
-        keyWork.noteSent(operation.version, to: server)
+        keyWork.noteSent(operation.version, operation.content, to: server)
         ask(servers[server], .write(operation), write.shape) { $0.append(write.command) }
         guard write.effect.readsBack else { return }
         operation.outstanding += 1
@@ -171,7 +171,7 @@ extension LaneNode {
         for server in place.both where server != authority {
             if servers[server].acceptsWrites {
                 operation.outstanding += 1
-                keyWork.noteSent(operation.version, to: server)
+                keyWork.noteSent(operation.version, operation.content, to: server)
                 ask(servers[server], .landing(operation), write.shape) { $0.append(write.command) }
             } else {
                 noteMissed(servers[server], write.key, .top)
@@ -279,7 +279,7 @@ extension LaneNode {
         let keyWork = workFor(operation.key)
         // Whatever either server kept of it goes, and goes before anything younger.
         for server in route(operation.key).both where servers[server].acceptsWrites {
-            if keyWork.sentTop(to: server) > operation.version { continue }
+            if keyWork.isOutdated(operation.version, .tombstone, at: server) { continue }
             ask(servers[server], .tidy, .meta) { queue in
                 operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
             }
@@ -319,18 +319,25 @@ extension LaneNode {
     /// The outcome of a conditional or derived write, for the server that did not decide it.
     private func sendOutcome(_ operation: Operation, clientFlags: UInt32, expiry: UInt64, value: [UInt8]) {
         let keyWork = workFor(operation.key)
+        var ends = expiry
+        if operation.content == .value, let entry = index[operation.key], entry.touch > operation.version {
+            // The touch came while the authority was asked: it is there already, and did not touch this value.
+            operation.touch = entry.touch
+            operation.touchExpiry = entry.touchExpiry
+            ends = entry.touchExpiry
+        }
         for server in route(operation.key).both where server != operation.authority {
             guard servers[server].acceptsWrites else {
                 noteMissed(servers[server], operation.key, .top)
                 continue
             }
             // Something younger is already on its way there.
-            if keyWork.sentTop(to: server) > operation.version { continue }
-            keyWork.noteSent(operation.version, to: server)
+            if keyWork.isOutdated(operation.version, operation.content, at: server) { continue }
+            keyWork.noteSent(operation.version, operation.content, to: server)
             operation.outstanding += 1
             ask(servers[server], .landing(operation), .meta) { queue in
                 writeItem(
-                    operation.key, content: operation.content, clientFlags: clientFlags, expiry: expiry, value: value, into: queue
+                    operation.key, content: operation.content, clientFlags: clientFlags, expiry: ends, value: value, into: queue
                 )
             }
         }
@@ -349,7 +356,7 @@ extension LaneNode {
     private func nextPosition(_ key: [UInt8]) -> Position {
         guard crossing.policy(for: key) != .none else { return .zero }
         committed = committed.next
-        shipGate.append((committed, nil))
+        shipGate.append((committed, nil, .zero))
         return committed
     }
 
@@ -398,12 +405,15 @@ extension LaneNode {
         if !operation.aborted {
             mirrorSequence += 1
             if !isPlanted(.mirrorBeforeLanding) || operation.kind == .copy { broadcastMirror(operation) }
-            if operation.overlapped && !isPlanted(.noAssertion) { requestAssertion(operation.key, doubt: false) }
+            if operation.overlapped && !isPlanted(.noAssertion) { requestAssertion(operation.key, .overtaken) }
             assertIfOvertaken(operation)
         }
         if operation.position > .zero, let front = shipGate.first, operation.kind == .write {
             let place = Int(operation.position.raw) - Int(front.position.raw)
-            if place >= 0 && place < shipGate.count { shipGate[place].sequence = mirrorSequence }
+            if place >= 0 && place < shipGate.count {
+                shipGate[place].sequence = mirrorSequence
+                shipGate[place].logged = log.tail
+            }
         }
         for requester in operation.requesters { awaitMirror(requester) }
         drain(operation.key, keyWork)
@@ -416,11 +426,11 @@ extension LaneNode {
         else { return }
         // What this lane sent itself, it sent in order.
         guard (entry.version > operation.version ? entry.holder : entry.touchHolder) != laneID else { return }
-        requestAssertion(operation.key, doubt: false)
+        requestAssertion(operation.key, .overtaken)
     }
 
     /// Fulfils a requester once everything that has landed so far has been mirrored.
-    func awaitMirror(_ requester: Requester) { mirrorWaiters.append((mirrorSequence, requester)) }
+    func awaitMirror(_ requester: Requester) { mirrorWaiters.append((mirrorSequence, requester, log.tail)) }
 
     // MARK: Replies
 

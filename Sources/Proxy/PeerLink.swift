@@ -74,8 +74,8 @@ struct Forward {
 /// What an owner was asked to do for a key: to write its top again, or to apply a record of another site.
 struct Assertion {
     enum Task {
-        /// Write the top again; `doubt`: write what the site holds under a new version.
-        case top(doubt: Bool)
+        /// Write the top again, or what the site holds.
+        case top(AssertionCause)
         /// Apply a record.
         case apply(ReplicatedRecord)
     }

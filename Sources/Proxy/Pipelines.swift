@@ -292,7 +292,7 @@ extension LaneNode {
 
     /// The read-back of a stale item took the win that belongs to the next client: marking it stale again frees it.
     private func giveBackWin(_ server: BackendServer, _ operation: Operation) {
-        guard workFor(operation.key).sentTop(to: server.index) <= operation.version else { return }
+        guard !workFor(operation.key).isOutdated(operation.version, .tombstone, at: server.index) else { return }
         ask(server, .tidy, .meta) { queue in
             operation.key.withUnsafeBytes { Command.markStale(key: $0, into: queue) }
         }
@@ -314,7 +314,7 @@ extension LaneNode {
             "refused a record (key of \(operation.key.count) bytes): its item limit may be smaller than another site's"
         say(.warning, "memcached refused a record server=\(server.definition.name) version=\(operation.version)")
         // Something younger may be on its way there already; it must not be deleted.
-        guard workFor(operation.key).sentTop(to: server.index) <= operation.version else { return }
+        guard !workFor(operation.key).isOutdated(operation.version, .tombstone, at: server.index) else { return }
         ask(server, .tidy, .meta) { queue in operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) } }
     }
 
@@ -327,9 +327,11 @@ extension LaneNode {
         tellCutOff(server)
     }
 
-    /// What a restart must know of a server.
+    /// What a restart must know of a server; as soon as the log has room for it.
     func logServer(_ server: BackendServer) {
+        server.isLogged = false
         guard let incarnation = server.incarnation, log.hasRoom(forBytes: 512, owed: owedBytes) else { return }
+        server.isLogged = true
         log.append(
             LogRecord(
                 kind: .backendState, clientFlags: (server.recovering ? 1 : 0) | (server.isBehind ? 2 : 0),

@@ -124,7 +124,7 @@ extension LaneNode {
         while server.repairing.count < Limits.repairsMax, let key = server.missedOrder.popFirst() {
             guard let how = server.missed[key], server.repairing.insert(key).inserted else { continue }
             counters.repairs += 1
-            requestAssertion(key, doubt: how == .doubt, repairing: server.index)
+            requestAssertion(key, how == .doubt ? .doubt : .missed, repairing: server.index)
         }
         settle(server)
     }

@@ -65,6 +65,9 @@ extension LaneNode {
             acknowledgedPosition: sender.acknowledged.raw)
     }
 
+    /// Keys whose writes memcached has been sent and has not yet answered, for the simulator's ledger.
+    public var keysUnderWay: [[UInt8]] { Array(work.keys) }
+
     /// Age of the oldest unacknowledged record, on this lane's own clock.
     private func lagSeconds(_ sender: StreamSender, at now: Instant) -> Double {
         let since: UInt64

@@ -28,7 +28,7 @@ extension LaneNode {
     /// Takes its slots once its index is as good as its siblings', or nobody is there to ask.
     private func serveIfReady() {
         let patience = UInt64(configuration.site.times.siblingTimeoutMilliseconds) * 1_000
-        let waited = monotonic - startedAt >= patience
+        let waited = monotonic - joiningSince >= patience
         let ready = siblingIDs.allSatisfy { id in
             guard let sibling = siblings[id] else { return true }
             return sibling.isAlive
@@ -43,7 +43,7 @@ extension LaneNode {
         for id in siblingIDs { siblings[id].map { beat($0) } }
         let open = unresolved
         unresolved.removeAll()
-        for (key, doubt) in open { requestAssertion(key, doubt: doubt) }
+        for (key, doubt) in open { requestAssertion(key, doubt ? .doubt : .overtaken) }
     }
 
     // MARK: Writes
@@ -113,11 +113,11 @@ extension LaneNode {
     // MARK: Assertions and records
 
     /// Has the owner write a key's top again, or, in doubt, what the site holds.
-    func requestAssertion(_ key: [UInt8], doubt: Bool, repairing server: Int? = nil) {
+    func requestAssertion(_ key: [UInt8], _ cause: AssertionCause, repairing server: Int? = nil) {
         let beneficiaries = server.map { [Assertion.Beneficiary.repair($0)] } ?? []
         if let request = assertionOf[key], var known = assertions[request] {
             known.again = true
-            if case .top(let doubted) = known.task { known.task = .top(doubt: doubted || doubt) }
+            if case .top(let other) = known.task { known.task = .top(max(cause, other)) }
             known.beneficiaries += beneficiaries
             assertions[request] = known
             return
@@ -125,7 +125,7 @@ extension LaneNode {
         let request = takeRequest()
         assertionOf[key] = request
         assertions[request] = Assertion(
-            key: key, task: .top(doubt: doubt), hops: 0, beneficiaries: beneficiaries, floor: floorOf(index[key]))
+            key: key, task: .top(cause), hops: 0, beneficiaries: beneficiaries, floor: floorOf(index[key]))
         routeAssertion(request)
     }
 
@@ -144,16 +144,16 @@ extension LaneNode {
     }
 
     /// Another lane's wish for an assertion.
-    func dispatchAssertion(_ tops: KeyTops, doubt: Bool, _ requester: Requester, hops: UInt8) {
+    func dispatchAssertion(_ tops: KeyTops, _ cause: AssertionCause, _ requester: Requester, hops: UInt8) {
         clock.observe(max(tops.version, tops.touch).stamp)
-        if let tops = unsettled(tops) {
+        if let tops = cause == .missed ? tops : unsettled(tops) {
             index.merge(tops)
-        } else if !doubt {
+        } else if cause == .overtaken && index[tops.key] == nil {
             return awaitMirror(requester)
         }
         let request = takeRequest()
         assertions[request] = Assertion(
-            key: tops.key, task: .top(doubt: doubt), hops: hops, beneficiaries: [.requester(requester)],
+            key: tops.key, task: .top(cause), hops: hops, beneficiaries: [.requester(requester)],
             floor: floorOf(index[tops.key]))
         routeAssertion(request)
     }
@@ -169,18 +169,18 @@ extension LaneNode {
         assertions[request] = assertion
         switch assertion.task {
         case .apply(let record): send(.apply(request: request, hops: assertion.hops + 1, record: record), on: link)
-        case .top(let doubt):
+        case .top(let cause):
             let empty = KeyTops(
                 key: assertion.key, version: .zero, content: .none, touch: .zero, touchExpiry: 0, holder: laneID)
             let tops = index[assertion.key]?.tops(of: assertion.key) ?? empty
-            send(.assert(request: request, hops: assertion.hops + 1, doubt: doubt, tops: tops), on: link)
+            send(.assert(request: request, hops: assertion.hops + 1, cause: cause, tops: tops), on: link)
         }
     }
 
     private func doHere(_ assertion: Assertion, _ request: UInt64) {
         switch assertion.task {
         case .apply(let record): admitLanding(record, assertion: false, .assertion(request))
-        case .top(let doubt) where doubt: admitDoubt(assertion.key, .assertion(request))
+        case .top(.doubt): admitDoubt(assertion.key, .assertion(request))
         case .top: landTop(assertion.key, .assertion(request))
         }
     }
@@ -193,8 +193,8 @@ extension LaneNode {
     func assertionDone(_ request: UInt64) {
         guard let assertion = assertions.removeValue(forKey: request) else { return }
         if assertionOf[assertion.key] == request { assertionOf[assertion.key] = nil }
-        if assertion.again, case .top(let doubt) = assertion.task {
-            requestAssertion(assertion.key, doubt: doubt)
+        if assertion.again, case .top(let cause) = assertion.task {
+            requestAssertion(assertion.key, cause)
             if let renewed = assertionOf[assertion.key] { assertions[renewed]?.beneficiaries += assertion.beneficiaries }
             return
         }

@@ -29,22 +29,32 @@ extension LaneNode {
     // MARK: Servers and links
 
     /// After a pause so long that the siblings may have given this lane up, what they had asked of it has been asked of others:
-    /// it must not be done now, over what was written since. Both clocks are looked at: a shell may hide a pause from one.
-    func dropStaleLinks(since before: Instant) {
+    /// it must not be done now, over what was written since. And what was written since is unknown here: the lane joins anew, as
+    /// after a restart. A wall clock that jumps is no pause.
+    func rejoinAfterPause(since before: Instant) {
         let silence = UInt64(max(times.siblingTimeoutMilliseconds - 2 * times.heartbeatMilliseconds, 1)) * 1_000
-        let paused = max(
-            now.monotonicMicroseconds - min(before.monotonicMicroseconds, now.monotonicMicroseconds),
-            now.wallMicroseconds - min(before.wallMicroseconds, now.wallMicroseconds))
-        guard paused > silence, state != .joining else { return }
-        for id in siblingIDs {
-            if let link = siblings[id]?.link { hangUp(link, "this lane was paused for \(paused / 1_000) ms") }
+        let paused = now.monotonicMicroseconds - min(before.monotonicMicroseconds, now.monotonicMicroseconds)
+        guard paused > silence, state != .joining, !siblingIDs.isEmpty else { return }
+        if state == .serving {
+            state = .joining
+            joiningSince = monotonic
         }
+        for id in siblingIDs {
+            guard let sibling = siblings[id] else { continue }
+            if let link = sibling.link { hangUp(link, "this lane was paused for \(paused / 1_000) ms") }
+            sibling.unreachable = false
+            sibling.retryAt = monotonic
+        }
+        membershipChanged()
     }
 
     /// While this lane itself did not run, it could hear nobody: that silence is held against no one.
     private func forgiveStall() {
         let stall = monotonic - min(nextTick, monotonic)
         guard stall > UInt64(times.heartbeatMilliseconds) * 1_000 else { return }
+        if stall > Limits.stallWarningMicroseconds {
+            say(.warning, "lane held up milliseconds=\(stall / 1_000); nobody's silence counts meanwhile")
+        }
         for link in links.values { link.heardAt = min(monotonic, link.heardAt + stall) }
         for server in servers {
             for place in server.expected.indices { server.expected[place].at = min(monotonic, server.expected[place].at + stall) }
@@ -193,6 +203,7 @@ extension LaneNode {
         // Renewed well before it is reached, and so seldom that an idle lane writes next to nothing.
         let ahead = HybridClock.stamp(atWall: now.wallMicroseconds + Limits.ceilingAheadMicroseconds / 2)
         if ceiling < max(ahead, clock.last) { logCeiling() }
+        for server in servers where !server.isLogged { logServer(server) }
         for site in siteOrder {
             // One at a time: a newer one before the last is synced would put off for ever what slow disks make durable.
             guard let sender = senders[site], sender.acknowledged > sender.logged, sender.loggedAt <= log.synced else { continue }
@@ -277,10 +288,16 @@ extension LaneNode {
     func askForSync() {
         guard !syncUnderWay, log.synced < log.tail else { return }
         let due = monotonic - lastSyncAt >= UInt64(times.syncMilliseconds) * 1_000
-        guard due || heldReplies.first.map({ $0.offset > log.synced }) ?? false else { return }
+        guard due || heldReplies.first.map({ $0.offset > log.synced }) ?? false || holdsBackUnsynced else { return }
         syncUnderWay = true
         lastSyncAt = monotonic
         effects.actions.append(.sync)
+    }
+
+    /// Something is kept from the world for no other reason than that it is not on the disk.
+    private var holdsBackUnsynced: Bool {
+        shipGate.first.map { $0.sequence != nil && $0.logged > tellable } ?? false
+            || mirrorWaiters.first.map { $0.logged > tellable } ?? false
     }
 
     func synced(_ offset: LogOffset) {
@@ -326,9 +343,9 @@ extension LaneNode {
             if !record.flags.contains(.local) {
                 committed = committed.next
                 position = committed
-                shipGate.append((position, 0))
             }
             log.append(LogRecord(kind: .commit, position: position, reference: open.offset.raw))
+            if position > .zero { shipGate.append((position, 0, log.tail)) }
             index.raise(
                 record.key, version: record.version, content: record.content, holder: laneID, offset: open.offset,
                 recordBytes: open.recordBytes)

@@ -57,11 +57,11 @@ extension FrameCodec {
             queue.append(littleEndian: request)
             queue.append(hops)
             append(record, into: queue)
-        case .assert(let request, let hops, let doubt, let tops):
+        case .assert(let request, let hops, let cause, let tops):
             queue.append(FrameType.assert.rawValue)
             queue.append(littleEndian: request)
             queue.append(hops)
-            queue.append(doubt ? 1 : 0)
+            queue.append(cause.rawValue)
             append(tops, into: queue)
         case .done(let request):
             queue.append(FrameType.done.rawValue)
@@ -144,10 +144,10 @@ extension FrameCodec {
             }
             return .apply(request: request, hops: hops, record: record)
         case .assert:
-            guard let request: UInt64 = reader.integer(), let hops: UInt8 = reader.integer(), let doubt = flag(&reader),
-                let tops = tops(&reader)
+            guard let request: UInt64 = reader.integer(), let hops: UInt8 = reader.integer(),
+                let cause = reader.integer().flatMap(AssertionCause.init(rawValue:)), let tops = tops(&reader)
             else { return nil }
-            return .assert(request: request, hops: hops, doubt: doubt, tops: tops)
+            return .assert(request: request, hops: hops, cause: cause, tops: tops)
         case .done: return reader.integer().map { .done(request: $0) }
         case .fetch:
             guard let request: UInt64 = reader.integer(), let version = version(&reader), let key = key(&reader) else {

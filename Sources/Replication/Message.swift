@@ -11,6 +11,19 @@ public enum LinkPurpose: UInt8, Sendable {
     case stream = 2
 }
 
+/// Why a key is to be written again.
+public enum AssertionCause: UInt8, Sendable, Comparable {
+    /// Something below its top has landed, or may have.
+    case overtaken = 0
+    /// A server lacks it: it is written again even if everybody else has let go of it long since.
+    case missed = 1
+    /// Nobody knows what the site holds of it: that is read, and written again under a new version.
+    case doubt = 2
+
+    /// By how much must be done.
+    public static func < (one: AssertionCause, two: AssertionCause) -> Bool { one.rawValue < two.rawValue }
+}
+
 /// How far a lane is in its life.
 public enum LaneState: UInt8, Sendable {
     /// Started, not yet up to date.
@@ -123,9 +136,8 @@ public enum Message: Sendable, Equatable {
     case forwardReply(request: UInt64, kind: UInt8, reply: [UInt8])
     /// A record from another site, for the owner.
     case apply(request: UInt64, hops: UInt8, record: ReplicatedRecord)
-    /// The speaker's tops for a key are to be written again by the owner; `doubt`: what the site holds is to be read and
-    /// written again under a new version.
-    case assert(request: UInt64, hops: UInt8, doubt: Bool, tops: KeyTops)
+    /// The speaker's tops for a key are to be written again by the owner.
+    case assert(request: UInt64, hops: UInt8, cause: AssertionCause, tops: KeyTops)
     /// An `apply` or `assert` is done: landed or superseded, and mirrored.
     case done(request: UInt64)
     /// The value of a version is wanted from its holder.

@@ -168,6 +168,8 @@ extension World {
         proxy.startPlanned = true
         perform(after: 100_000 + duration(most: most)) { world in
             proxy.startPlanned = false
+            // It has not yet left: whoever supervises it waits for that.
+            if proxy.isRunning { return world.restart(proxy, within: most) }
             world.start(proxy)
         }
     }

@@ -55,6 +55,15 @@ struct History {
     var inDoubt: Set<Int> = []
     /// Per key: records lost with their log whose fate nobody can know.
     var doubtful: Set<Int> = []
+    /// memcached counts whole seconds: a life may end that much too early.
+    private static let earlySeconds: UInt64 = 1
+
+    private struct LateTouch: Hashable {
+        let version: Version
+        let site: Int
+    }
+
+    private var lateTouches: Set<LateTouch> = []
     private let sites: Int
 
     init(sites: Int) {
@@ -172,6 +181,25 @@ struct History {
         origins[lane] = origin
         return lost
     }
+
+    /// True when a record that was not lost holds a client's write.
+    func holds(_ write: Int, in key: Int) -> Bool {
+        byKey[key].contains { !records[$0].lost && World.pieces(of: records[$0].value)?.contains(write) ?? false }
+    }
+
+    /// A touch has arrived. Where the value's own life was over by then and the site had let go of the value, nothing was left
+    /// that it could prolong.
+    mutating func noteLateTouch(_ version: Version, at site: Int, wallSeconds: UInt64) {
+        guard let number = byVersion[version], records[number].content == .touch else { return }
+        let key = records[number].key
+        guard let value = top(of: key, where: { $0.version < version }).value, value.expiry != 0,
+            value.version <= forgotten[site][key], value.expiry / 1_000_000 <= wallSeconds + Self.earlySeconds
+        else { return }
+        lateTouches.insert(LateTouch(version: version, site: site))
+    }
+
+    /// A touch that came too late to a site.
+    func wasLate(_ version: Version, at site: Int) -> Bool { lateTouches.contains(LateTouch(version: version, site: site)) }
 
     /// The highest stamp that a lane has committed.
     func highestStamp(of lane: LaneID) -> UInt64 { highestStamps[lane] ?? 0 }

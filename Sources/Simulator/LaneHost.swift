@@ -49,6 +49,8 @@ final class LaneHost {
     var timerAt = UInt64.max
     var effects = Effects()
     var finished = false
+    /// … and the process has been told.
+    var hasLeft = false
     /// Observations of this turn's steps, until the log is written.
     var observed: [Observation] = []
     /// Its machine lost power since it last ran.
@@ -183,7 +185,10 @@ extension World {
         }
         for id in closing { closeNow(host, node, id, flush: true) }
         if crash == .amidSockets { return crashMidTurn(host, .amidSockets) }
-        if host.finished { return laneFinished(host) }
+        if host.finished {
+            if !host.hasLeft { laneFinished(host) }
+            return
+        }
         planTimer(host, node)
     }
 

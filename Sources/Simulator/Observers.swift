@@ -78,6 +78,7 @@ extension World {
             )
         }
         _ = history.arrive(version, at: host.proxy.site)
+        history.noteLateTouch(version, at: host.proxy.site, wallSeconds: (SimulationOptions.wallMicroseconds + now) / 1_000_000)
     }
 
     /// A lane has come back: whatever it had committed must be in its log, unless the power failed before it was synced.
@@ -92,7 +93,7 @@ extension World {
         }
         for record in lost {
             tell(host.name, "has lost \(record.position) of key \(keys[record.key].name), version \(record.version)")
-            if let proven = record.provenBy(self) {
+            if let proven = firstProven(record) {
                 violate(
                     .acknowledgedSurvives, "\(host.name) has lost w\(proven) of \(keys[record.key].name), answered after a sync")
             }
@@ -123,10 +124,11 @@ extension World {
     }
 }
 
-extension CommittedRecord {
-    /// The write in this record that a client was told of, at a site that answers only after a sync.
-    func provenBy(_ world: World) -> Int? {
-        guard world.sites[site].configuration.durability == .disk, content == .value else { return nil }
-        return World.pieces(of: value)?.first { world.acknowledgedWrites.contains($0) }
+extension World {
+    /// A write that is in this lost record and in no other of its key, and that a client was told of, at a site that answers
+    /// only after a sync.
+    private func firstProven(_ record: CommittedRecord) -> Int? {
+        guard sites[record.site].configuration.durability == .disk, record.content == .value else { return nil }
+        return World.pieces(of: record.value)?.first { acknowledgedWrites.contains($0) && !history.holds($0, in: record.key) }
     }
 }

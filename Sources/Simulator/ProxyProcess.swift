@@ -68,6 +68,7 @@ extension World {
     private func recover(_ host: LaneHost) {
         host.life += 1
         host.finished = false
+        host.hasLeft = false
         host.inbox.removeAll()
         host.links.removeAll()
         host.observed.removeAll()
@@ -123,6 +124,7 @@ extension World {
         proxy.isRunning = false
         proxy.isPaused = false
         proxy.crashAtNextTurn = nil
+        if losesPower { noteUnderWay(proxy) }
         for host in proxy.lanes {
             host.life += 1
             host.node = nil
@@ -136,6 +138,15 @@ extension World {
             for side in 0...1 where link.ends[side].open && link.ends[side].machine == proxy.machine {
                 guard case .lane = link.ends[side].party else { continue }
                 if losesPower { link.ends[side].open = false } else { abort(link, side: side) }
+            }
+        }
+    }
+
+    /// What memcached was sent and no disk knows of may stay in that site's memcached, and nobody else hears of it.
+    private func noteUnderWay(_ proxy: ProxyProcess) {
+        for host in proxy.lanes {
+            for key in host.node?.keysUnderWay ?? [] {
+                if let index = keyIndexes[key] { history.doubtful.insert(index) }
             }
         }
     }
@@ -197,6 +208,7 @@ extension World {
 
     /// A lane has left; the process ends with the last of them.
     func laneFinished(_ host: LaneHost) {
+        host.hasLeft = true
         tell(host.name, "has finished")
         guard host.proxy.lanes.allSatisfy(\.finished) else { return }
         end(host.proxy, losesPower: false)

@@ -163,7 +163,9 @@ struct Wanted {
         let stops = world.options.faults.contains(.pauses) ? Self.stopSeconds : 0
         toleranceSeconds = Self.roundingSeconds + (world.clockSkewMax + 999_999) / 1_000_000 * 2 + stops
         let wall = (SimulationOptions.wallMicroseconds + world.now) / 1_000_000
-        isEdge = endsAt != 0 && endsAt < wall + toleranceSeconds + 1
+        // A touch may have come when nothing was left there to be touched.
+        let isTouchedLate = touch.map { world.history.wasLate($0.version, at: site) } ?? false
+        isEdge = isTouchedLate || (endsAt != 0 && endsAt < wall + toleranceSeconds + 1)
         var live = record?.content == .value
         if let record, key.policy == .invalidate, record.site != site { live = false }
         if let record, record.value.count > world.options.sites[site].itemBytesMax { live = false }

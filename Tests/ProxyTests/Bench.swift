@@ -176,6 +176,15 @@ final class Bench {
         }
     }
 
+    /// The process is stopped, and goes on.
+    func pause(milliseconds: Int) {
+        now.monotonicMicroseconds += UInt64(milliseconds) * 1_000
+        now.wallMicroseconds += UInt64(milliseconds) * 1_000
+    }
+
+    /// Somebody sets the machine's clock ahead.
+    func setClockAhead(seconds: UInt64) { now.wallMicroseconds += seconds * 1_000_000 }
+
     // MARK: Connections
 
     /// What the lane has sent through a connection since it was last asked.

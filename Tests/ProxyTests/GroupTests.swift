@@ -103,6 +103,53 @@ import WriteLog
         }
     }
 
+    @Test("A lane that was paused drops its links before it does what it was asked; a clock that is set ahead is no pause")
+    func pausedOrSet() throws {
+        let link = try bench.linkSibling()
+        bench.setClockAhead(seconds: 3_600)
+        bench.advance(milliseconds: 50)
+        #expect(!bench.closed.contains(link))
+        bench.pause(milliseconds: 10_000)
+        let write = ForwardedWrite(
+            effect: 1, shape: 0, clientFlags: 0, exptime: 0, key: Array(ours.utf8),
+            command: Array("set \(ours) 0 0 1\r\nx\r\n".utf8), payloadStart: UInt32(13 + ours.utf8.count - 1), payloadCount: 1)
+        bench.tell(link, .forward(request: 5, hops: 1, write: write))
+        #expect(bench.closed.contains(link))
+        #expect(bench.commands("cache1") == "", "it was asked before the pause, and of another lane meanwhile")
+        let client = bench.client()
+        bench.ask(client, "set \(ours) 0 0 1\r\ny\r\n")
+        #expect(bench.commands("cache1") == "", "what was written during the pause is unknown here: first n2 must tell")
+        _ = try bench.linkSibling()
+        #expect(bench.node.forwards.values.map(\.target) == [Bench.n2], "until this lane serves again, n2 does")
+        #expect(bench.commands("cache1") == "")
+    }
+
+    @Test("A landing of something long stable, by a lane that was alone, is repaired where something younger is known")
+    func stableLandsAgain() throws {
+        let link = try bench.linkSibling()
+        let stream = try bench.openStream()
+        settleFloors(link, stream, seconds: 2)
+        #expect(bench.node.stableFloor == (1_800_000_002 * 1_000_000) << 12)
+        bench.tell(stream, .record(Bench.record(ours, "new", position: 1, seconds: 3)))
+        bench.answer("cache1", "HD\r\n")
+        _ = bench.commands("cache1")
+        bench.tell(link, .mirror(sequence: 7, tops: tops(ours, seconds: 1)))
+        #expect(bench.commands("cache1") == "ms \(ours) 3\r\nnew\r\n")
+    }
+
+    @Test("What a server missed is written again even if its owner has let go of it; what was merely overtaken is not")
+    func missedIsWrittenAgain() throws {
+        let link = try bench.linkSibling()
+        let stream = try bench.openStream()
+        settleFloors(link, stream, seconds: 2)
+        var told = tops(ours, seconds: 1)
+        told.content = .tombstone
+        bench.tell(link, .assert(request: 8, hops: 1, cause: .overtaken, tops: told))
+        #expect(bench.commands("cache1") == "")
+        bench.tell(link, .assert(request: 9, hops: 1, cause: .missed, tops: told))
+        #expect(bench.commands("cache1") == "md \(ours)\r\n")
+    }
+
     @Test("A key leaves the index when every lane of the group and every lane elsewhere is past it, and not before")
     func forgets() throws {
         let link = try bench.linkSibling()

@@ -17,6 +17,18 @@ import Testing
         return bench
     }
 
+    @Test("A server that was met before the log could take it down, and restarted while the lane was away, is recovering")
+    func metBeforeTheLogWasReady() {
+        let first = Bench(diskIsFull: true)
+        first.bringUp("cache1")
+        first.bringUp("backup1")
+        first.diskIsFull = false
+        first.advance(milliseconds: 3_000)
+        let bench = Bench(after: first)
+        bench.bringUp("cache1", pid: 2, startedAt: 2_000)
+        #expect(bench.lines.contains { $0 == "memcached restarted server=cache1 recovering=true" })
+    }
+
     @Test("A miss on a recovering primary is asked of the backup, and the primary fills up again")
     func missIsRefilled() {
         let bench = recovering()

@@ -115,6 +115,40 @@ import WriteLog
         #expect(bench.commands("cache1") == "mg k T100\r\nms k 2 T100\r\nhi\r\n")
     }
 
+    @Test("A touch that arrives in a value's last second, or after it, brings the value back")
+    func lateTouch() throws {
+        let id = try bench.openStream()
+        var value = Bench.record("k", "hi", position: 1, seconds: 1)
+        value.expiry = bench.now.wallMicroseconds + 3_000_000
+        bench.tell(id, .record(value))
+        #expect(bench.commands("cache1") == "ms k 2 T3\r\nhi\r\n")
+        bench.answer("cache1", "HD\r\n")
+        bench.advance(milliseconds: 2_200)
+        var touch = Bench.record("k", "", position: 2, seconds: 4)
+        touch.content = .touch
+        touch.expiry = bench.now.wallMicroseconds + 100_000_000
+        let again = try bench.openStream(resume: 2)
+        bench.tell(again, .record(touch))
+        #expect(bench.commands("cache1") == "ms k 2 T100\r\nhi\r\n", "memcached counts whole seconds: it may be gone already")
+    }
+
+    @Test("A touch that overtakes an undecided append keeps neither the value nor its own expiry from the backup")
+    func touchOvertakesAppend() throws {
+        var plan = Self.plan
+        plan.hasBackup = true
+        let bench = Bench.serving(plan)
+        let client = bench.client()
+        bench.ask(client, "append k 0 0 1\r\n!\r\n")
+        let id = try bench.openStream()
+        var touch = Bench.record("k", "", position: 1, seconds: 9)
+        touch.content = .touch
+        touch.expiry = bench.now.wallMicroseconds + 100_000_000
+        bench.tell(id, .record(touch))
+        #expect(bench.commands("backup1") == "mg k T100\r\n")
+        bench.answer("cache1", "STORED\r\nVA 3 s3 f0 t50 c1\r\nhi!\r\nHD\r\n")
+        #expect(bench.commands("backup1") == "ms k 3 T100\r\nhi!\r\n")
+    }
+
     @Test("A committed write goes out, and is promised never to come again once its acknowledgement is on the disk")
     func promise() throws {
         let id = try outgoing()
@@ -141,6 +175,28 @@ import WriteLog
         bench.step(.synced(bench.node.log.tail))
         bench.advance(milliseconds: 200)
         #expect(try floors().last ?? 0 > record.version.stamp)
+    }
+
+    @Test("Durability disk: what was applied is acknowledged, and what was committed is shipped, once it is on the disk")
+    func toldFromTheDisk() throws {
+        var plan = Self.plan
+        plan.durability = .disk
+        let bench = Bench.serving(plan)
+        let incoming = try bench.openStream()
+        bench.advance(milliseconds: 300)
+        bench.syncHangs = true
+        bench.tell(incoming, .record(Bench.record("k", "hi", position: 1)))
+        bench.answer("cache1", "HD\r\n")
+        let client = bench.client()
+        bench.ask(client, "set mine 0 0 1\r\nx\r\n")
+        bench.answer("cache1", "STORED\r\n")
+        let early = try bench.words(incoming)
+        #expect(!early.contains(.acknowledge(Position(1))), "a power failure could still make this lane forget the record")
+        #expect(bench.node.shippable == .zero, "a power failure could still make this lane give the position to another write")
+        bench.step(.synced(bench.node.log.tail))
+        bench.settle()
+        #expect(try bench.words(incoming) == [.acknowledge(Position(1))])
+        #expect(bench.node.shippable == Position(1))
     }
 
     @Test("An acknowledgement of what was never sent ends the stream")

@@ -67,7 +67,7 @@ let examples: [Message] = [
     .dumped(sequence: 9), .mirrored(sequence: 9),
     .remoteFloor(lane: LaneID(raw: 0x0002_0100), loops: 2, floor: 0x0102_0304_0506_0708),
     .forward(request: 77, hops: 1, write: write), .forwardReply(request: 77, kind: 0, reply: Array("STORED\r\n".utf8)),
-    .apply(request: 78, hops: 1, record: record), .assert(request: 79, hops: 2, doubt: true, tops: tops), .done(request: 79),
+    .apply(request: 78, hops: 1, record: record), .assert(request: 79, hops: 2, cause: .missed, tops: tops), .done(request: 79),
     .fetch(request: 80, key: Array("k".utf8), version: version), .fetched(request: 80, record: record),
     .fetched(request: 80, record: nil), .refill(hops: 1, key: Array("k".utf8)),
     .backend(server: 3, cutOff: true, recovering: false), .record(record),
@@ -135,7 +135,7 @@ extension SeededRandom {
         case 7: .forward(request: number(), hops: small(), write: write())
         case 8: .forwardReply(request: number(), kind: small(), reply: bytes(below(2_000)))
         case 9: .apply(request: number(), hops: small(), record: record())
-        case 10: .assert(request: number(), hops: small(), doubt: chance(0.5), tops: tops())
+        case 10: .assert(request: number(), hops: small(), cause: [.overtaken, .missed, .doubt][below(3)], tops: tops())
         case 11: .done(request: number())
         case 12: .fetch(request: number(), key: key(), version: version())
         case 13: .fetched(request: number(), record: chance(0.5) ? record() : nil)
