@@ -57,7 +57,8 @@ let package = Package(
         // The simulator: the same core, never a shell.
         room("Simulator", ["Kernel", "Memcache", "Ring", "WriteLog", "Replication", "Configuration", "Proxy", "Status"]),
         .executableTarget(
-            name: "meridiand", dependencies: ["Daemon", "Configuration", "SiteLoader", arguments], swiftSettings: house),
+            name: "meridiand", dependencies: ["Daemon", "Configuration", "SiteLoader", "Status", arguments],
+            swiftSettings: house),
         .executableTarget(
             name: "meridian", dependencies: ["OperatorTools", "SiteLoader", "Configuration", "Ring", "Status", arguments],
             swiftSettings: house),

@@ -52,7 +52,8 @@ extension LaneShell {
             step(.accepted(connection.id, .peer(identity)))
         case .dialledPeer(let expected, _):
             guard identity == expected else {
-                return lose(connection, "the certificate at \(connection.target) names \(identity), expected \(expected)")
+                return lose(
+                    connection, "the certificate at \(connection.target) names \(identity), expected \(expected)", refused: true)
             }
             opened(connection)
             step(.connected(connection.id))

@@ -6,6 +6,7 @@ import Foundation
 import Kernel
 import Logging
 import Proxy
+import Status
 import TLS
 
 /// One proxy process.

@@ -27,9 +27,3 @@ public struct DaemonFailure: Error, Sendable, CustomStringConvertible {
         self.description = description
     }
 }
-
-/// This daemon's version, digits and dots only.
-public enum MeridianVersion {
-    /// Such as `0.1.0`.
-    public static let text = "0.1.0"
-}

@@ -174,7 +174,7 @@ final class LaneShell {
 
     private func report(_ input: Input) {
         switch input {
-        case .closed(let id, _):
+        case .closed(let id, _, _):
             guard let connection = connection(id) else { return }
             step(input)
             drop(connection)

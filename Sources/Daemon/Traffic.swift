@@ -58,7 +58,7 @@ extension LaneShell {
         } catch {
             // The alert, if there is one, tells the peer why.
             if !tls.outgoing.isEmpty, let socket = connection.socket { _ = socket.write(from: tls.outgoing) }
-            return lose(connection, error.description)
+            return lose(connection, error.description, refused: true)
         }
         if connection.phase == .handshaking && tls.session.isEstablished { authenticated(connection, tls.session) }
         if !tls.outgoing.isEmpty { effects.dirty.append(connection.id) }
@@ -169,8 +169,9 @@ extension LaneShell {
         effects.dirty.append(connection.id)
     }
 
-    /// A connection broke, or could not be made: the core hears of it, then the id is released.
-    func lose(_ connection: Connection, _ reason: String) {
+    /// A connection broke, or could not be made: the core hears of it, then the id is released. `refused`: one end would not have
+    /// the other.
+    func lose(_ connection: Connection, _ reason: String, refused: Bool = false) {
         guard connection.phase != .lost else { return }
         if case .acceptedPeer(let address) = connection.purpose, connection.phase == .handshaking {
             // The core has never heard of it.
@@ -180,7 +181,7 @@ extension LaneShell {
         if connection.phase == .closing { return drop(connection) }
         connection.phase = .lost
         connection.socket?.close()
-        reports.append(.closed(connection.id, reason: reason))
+        reports.append(.closed(connection.id, reason: reason, refused: refused))
     }
 
     /// Releases a connection and its id.

@@ -46,7 +46,7 @@ extension LaneNode {
     // MARK: Talking
 
     func send(_ message: Message, on link: PeerLink) {
-        guard !link.refused else { return }
+        guard !link.isHungUp else { return }
         FrameCodec.encode(message, into: connections.outgoing(link.connection))
         markDirty(link.connection)
     }
@@ -75,12 +75,13 @@ extension LaneNode {
     func refuse(_ link: PeerLink, _ reason: String) {
         say(.warning, "peer refused peer=\(link.identity.site)/\(link.identity.proxy) reason=\(reason)")
         send(.refuse(reason), on: link)
+        link.wasRefused = true
         hangUp(link, "refused: \(reason)", flush: true)
     }
 
     func hangUp(_ link: PeerLink, _ reason: String, flush: Bool = false) {
         guard links.removeValue(forKey: link.connection) != nil else { return }
-        link.refused = true
+        link.isHungUp = true
         effects.actions.append(.close(link.connection, flush: flush))
         linkBroke(link, reason)
     }
@@ -89,6 +90,7 @@ extension LaneNode {
         if case .hello(let hello) = message { return greeted(link, hello) }
         if case .refuse(let reason) = message {
             say(.warning, "peer refuses peer=\(link.identity.site)/\(link.identity.proxy) reason=\(reason)")
+            link.wasRefused = true
             return hangUp(link, "\(link.identity.site)/\(link.identity.proxy) refuses: \(reason)")
         }
         if stamp(of: message) > HybridClock.stamp(atWall: now.wallMicroseconds + Limits.clockRefusedMicroseconds) {

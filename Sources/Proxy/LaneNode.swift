@@ -237,7 +237,7 @@ public final class LaneNode {
         case .connected(let id): connected(id)
         case .received(let id): received(id)
         case .drained(let id): drained(id)
-        case .closed(let id, let reason): closed(id, reason)
+        case .closed(let id, let reason, let refused): closed(id, reason, refused)
         case .synced(let offset): synced(offset)
         case .segmentReady(let segment): segmentReady(segment)
         case .segmentFailed(let segment, let reason): segmentFailed(segment, reason)
@@ -273,10 +273,13 @@ public final class LaneNode {
         }
     }
 
-    private func closed(_ id: ConnectionID, _ reason: String) {
+    private func closed(_ id: ConnectionID, _ reason: String, _ refused: Bool) {
         if sessions.removeValue(forKey: id) != nil { return }
         if let server = serverOf.removeValue(forKey: id) { serverBroke(servers[server], reason) }
-        if let link = links.removeValue(forKey: id) { linkBroke(link, reason) }
+        if let link = links.removeValue(forKey: id) {
+            link.wasRefused = refused
+            linkBroke(link, reason)
+        }
     }
 
     /// What several events of a step have in common is done once, at its end.

@@ -17,8 +17,10 @@ final class PeerLink {
     var isOpen = false
     /// When anything was last heard, in monotonic microseconds.
     var heardAt: UInt64
-    /// The other end is to be told this connection's end once what is queued has gone.
-    var refused = false
+    /// This end is done with it; what is queued is still sent.
+    var isHungUp = false
+    /// One end would not have the other: trying again will not help until somebody acts.
+    var wasRefused = false
 
     init(connection: ConnectionID, identity: PeerIdentity, dialled: Bool, at now: UInt64) {
         self.connection = connection

@@ -20,8 +20,9 @@ public enum Input: Sendable {
     case received(ConnectionID)
     /// The connection's outgoing queue ran empty.
     case drained(ConnectionID)
-    /// The connection is gone, or could not be made; `reason` is for people. The shell releases the id afterwards.
-    case closed(ConnectionID, reason: String)
+    /// The connection is gone, or could not be made; `reason` is for people. `refused`: one end would not have the other, and
+    /// trying again will not help until somebody acts. The shell releases the id afterwards.
+    case closed(ConnectionID, reason: String, refused: Bool = false)
     /// Everything in the log below this offset is on the disk.
     case synced(LogOffset)
     /// The segment file exists at its full size, so that writing into it cannot run out of space.

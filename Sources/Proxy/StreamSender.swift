@@ -138,9 +138,9 @@ extension LaneNode {
         if sender.message.isEmpty || sender.attempts == 0 {
             say(.warning, "stream lost site=\(sender.site.name) reason=\(reason)")
         }
+        sender.refused = sender.link?.wasRefused ?? false
         sender.link = nil
         sender.message = reason
-        sender.refused = reason.contains("refuse")
         sender.attempts += 1
         sender.choice = (sender.choice + 1) % sender.site.proxies.count
         sender.retryAt = monotonic + backOff(sender.attempts)

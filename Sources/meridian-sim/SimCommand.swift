@@ -18,7 +18,7 @@ struct SimCommand: ParsableCommand {
               meridian-sim --seed 17                   replay seed 17 and tell its whole story
               meridian-sim --seed 17 --story-last 80   … only the end of it
               meridian-sim --seed 17 --faults crashes  … with only this kind of fault
-              meridian-sim --scenario 9                play a named history (Docs/federation.md section 14)
+              meridian-sim --scenario 9                play a named history; `all` tells their names
               meridian-sim --scenario all              play them all
               meridian-sim --planted                   plant each known bug and show that it is caught
               meridian-sim --planted no-assertion      … only this one

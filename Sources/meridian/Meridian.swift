@@ -1,6 +1,7 @@
 // The operator's command. Each subcommand reads its arguments here and leaves the work to OperatorTools.
 
 import ArgumentParser
+import Status
 
 @main
 struct Meridian: ParsableCommand {
@@ -30,6 +31,6 @@ struct Meridian: ParsableCommand {
               64  the command line is wrong
             With --warn or --crit, lag exits as monitoring plugins do: 0 ok, 1 warning, 2 critical, 3 unknown.
             """,
-        version: "0.1.0",
+        version: MeridianVersion.text,
         subcommands: [StatusCommand.self, LagCommand.self, RingCommand.self, CheckConfigCommand.self])
 }

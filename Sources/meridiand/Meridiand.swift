@@ -6,6 +6,7 @@ import Daemon
 import Foundation
 import Logging
 import SiteLoader
+import Status
 
 @main
 struct Meridiand: ParsableCommand {

@@ -198,8 +198,8 @@ final class Bench {
     }
 
     /// The other end is gone.
-    func lose(_ id: ConnectionID) {
-        step(.closed(id, reason: "connection reset"))
+    func lose(_ id: ConnectionID, _ reason: String = "connection reset") {
+        step(.closed(id, reason: reason))
         closed.insert(id)
         node.connections.release(id)
         settle()

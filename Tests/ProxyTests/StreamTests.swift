@@ -199,6 +199,22 @@ import WriteLog
         #expect(bench.node.shippable == Position(1))
     }
 
+    @Test("A port that nobody listens on is merely not reached; a peer that would not have us refuses")
+    func refusedOrNot() throws {
+        bench.lose(try outgoing(), "connection refused")
+        func destination() -> (state: String, message: String) {
+            let told = bench.node.status(at: bench.now).destinations[0]
+            return (told.state, told.message)
+        }
+        #expect(destination() == ("connecting", "connection refused"))
+        bench.advance(milliseconds: 3_000)
+        bench.tell(try outgoing(), .refuse("the rings differ: weight of cache1"))
+        #expect(destination() == ("refused", "south/s1 refuses: the rings differ: weight of cache1"))
+        bench.advance(milliseconds: 3_000)
+        _ = try outgoing()
+        #expect(destination().state == "streaming")
+    }
+
     @Test("An acknowledgement of what was never sent ends the stream")
     func wrongAcknowledgement() throws {
         let id = try outgoing()
