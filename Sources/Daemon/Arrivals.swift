@@ -53,7 +53,8 @@ extension LaneShell {
         case .dialledPeer(let expected, _):
             guard identity == expected else {
                 return lose(
-                    connection, "the certificate at \(connection.target) names \(identity), expected \(expected)", refused: true)
+                    connection, "the certificate at \(connection.target) names \(identity), expected \(expected)", cause: .refused
+                )
             }
             opened(connection)
             step(.connected(connection.id))

@@ -2,6 +2,7 @@
 
 import Configuration
 import EventLoop
+import Glibc
 import Kernel
 import Proxy
 import TLS
@@ -89,7 +90,9 @@ extension LaneShell {
             socket.close()
             connection.socket = nil
             if !connection.addresses.isEmpty { return connectNext(connection) }
-            return lose(connection, "cannot connect to \(connection.target): \(SystemError.text(code))")
+            return lose(
+                connection, "cannot connect to \(connection.target): \(SystemError.text(code))",
+                cause: code == ECONNREFUSED ? .absent : .lost)
         }
         if case .dialledPeer(_, let lane) = connection.purpose { return beginTLS(connection, lane) }
         opened(connection)

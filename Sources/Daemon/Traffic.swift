@@ -58,7 +58,7 @@ extension LaneShell {
         } catch {
             // The alert, if there is one, tells the peer why.
             if !tls.outgoing.isEmpty, let socket = connection.socket { _ = socket.write(from: tls.outgoing) }
-            return lose(connection, error.description, refused: true)
+            return lose(connection, error.description, cause: .refused)
         }
         if connection.phase == .handshaking && tls.session.isEstablished { authenticated(connection, tls.session) }
         if !tls.outgoing.isEmpty { effects.dirty.append(connection.id) }
@@ -169,9 +169,8 @@ extension LaneShell {
         effects.dirty.append(connection.id)
     }
 
-    /// A connection broke, or could not be made: the core hears of it, then the id is released. `refused`: one end would not have
-    /// the other.
-    func lose(_ connection: Connection, _ reason: String, refused: Bool = false) {
+    /// A connection broke, or could not be made: the core hears of it, then the id is released.
+    func lose(_ connection: Connection, _ reason: String, cause: CloseCause = .lost) {
         guard connection.phase != .lost else { return }
         if case .acceptedPeer(let address) = connection.purpose, connection.phase == .handshaking {
             // The core has never heard of it.
@@ -181,7 +180,7 @@ extension LaneShell {
         if connection.phase == .closing { return drop(connection) }
         connection.phase = .lost
         connection.socket?.close()
-        reports.append(.closed(connection.id, reason: reason, refused: refused))
+        reports.append(.closed(connection.id, reason: reason, cause: cause))
     }
 
     /// Releases a connection and its id.

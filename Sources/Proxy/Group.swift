@@ -75,7 +75,7 @@ extension LaneNode {
     func refuse(_ link: PeerLink, _ reason: String) {
         say(.warning, "peer refused peer=\(link.identity.site)/\(link.identity.proxy) reason=\(reason)")
         send(.refuse(reason), on: link)
-        link.wasRefused = true
+        link.cause = .refused
         hangUp(link, "refused: \(reason)", flush: true)
     }
 
@@ -90,7 +90,7 @@ extension LaneNode {
         if case .hello(let hello) = message { return greeted(link, hello) }
         if case .refuse(let reason) = message {
             say(.warning, "peer refuses peer=\(link.identity.site)/\(link.identity.proxy) reason=\(reason)")
-            link.wasRefused = true
+            link.cause = .refused
             return hangUp(link, "\(link.identity.site)/\(link.identity.proxy) refuses: \(reason)")
         }
         if stamp(of: message) > HybridClock.stamp(atWall: now.wallMicroseconds + Limits.clockRefusedMicroseconds) {
@@ -106,7 +106,7 @@ extension LaneNode {
     /// The highest clock reading in a message.
     private func stamp(of message: Message) -> UInt64 {
         switch message {
-        case .heartbeat(let stamp, _, _, _), .promise(_, let stamp, _, _): stamp
+        case .heartbeat(let stamp, _, _, _, _, _), .promise(_, let stamp, _, _): stamp
         case .mirror(_, let tops), .assert(_, _, _, let tops): max(tops.version, tops.touch).stamp
         case .apply(_, _, let record), .record(let record): record.version.stamp
         case .fetched(_, let record): record?.version.stamp ?? 0
@@ -182,6 +182,8 @@ extension LaneNode {
         sibling.attempts = 0
         sibling.unreachable = false
         sibling.heardAt = monotonic
+        sibling.clockHeard = 0
+        link.echoedAt = monotonic
         say(.notice, "sibling linked lane=\(sibling.id)")
         for (key, entry) in index.sorted { send(.mirror(sequence: 0, tops: entry.tops(of: key)), on: link) }
         // The dump tells tops, not landings: what landed below a top and was lost with the last link is put right here.
@@ -211,6 +213,7 @@ extension LaneNode {
             sibling.unreachable = true
             retryLater(sibling)
             if state == .joining { membershipChanged() }
+            if link.cause == .absent { askOthers(sibling) }
         }
         guard sibling.link === link else { return }
         sibling.link = nil
@@ -221,6 +224,11 @@ extension LaneNode {
         distrustServers(cutOffAt: lane)
         membershipChanged()
         redirect(from: lane)
+        if sibling.mayStillWrite {
+            // Whether it runs at all is best learned at once.
+            sibling.retryAt = monotonic
+            nextTick = monotonic
+        }
         releaseMirrored()
     }
 
@@ -243,14 +251,18 @@ extension LaneNode {
 
     private func takeGroup(_ message: Message, _ sibling: Sibling, _ link: PeerLink) {
         switch message {
-        case .heartbeat(let stamp, let state, let floor, let groupFloor):
+        case .heartbeat(let stamp, let state, let floor, let groupFloor, let sentAt, let echo):
             clock.observe(stamp)
+            sibling.clockHeard = sentAt
+            link.echoedAt = max(link.echoedAt, min(echo, monotonic))
             sibling.floor = max(sibling.floor, floor)
             sibling.groupFloor = max(sibling.groupFloor, groupFloor)
             if sibling.state != state {
                 sibling.state = state
                 membershipChanged()
             }
+            // It has closed the old link, and whatever it had not read from it is gone.
+            if sibling.mayStillWrite { askOthers(sibling) }
         case .mirror(let sequence, let tops): mirrored(tops, sequence, sibling)
         case .dumped(let sequence):
             sibling.dumped = true
@@ -265,6 +277,9 @@ extension LaneNode {
         case .forward(let request, let hops, let forwarded):
             guard let write = Write(forwarded), isCarriable(write.key) else {
                 return refuse(link, "a forwarded write makes no sense")
+            }
+            guard monotonic - link.echoedAt <= leaseMicroseconds else {
+                return hangUp(link, "a write that it passed on is \((monotonic - link.echoedAt) / 1_000) ms old or less")
             }
             submit(write, .forwarded(sibling.id, request), hops: hops)
         case .forwardReply(let request, let kind, let reply):
@@ -454,6 +469,9 @@ extension LaneNode {
     /// One heartbeat to one sibling.
     func beat(_ sibling: Sibling) {
         guard let link = sibling.link else { return }
-        send(.heartbeat(stamp: clock.last, state: state, floor: lastFloor, groupFloor: lastGroupFloor), on: link)
+        send(
+            .heartbeat(
+                stamp: clock.last, state: state, floor: lastFloor, groupFloor: lastGroupFloor, sentAt: monotonic,
+                echo: sibling.clockHeard), on: link)
     }
 }

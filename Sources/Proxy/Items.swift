@@ -12,6 +12,8 @@ struct PostImage {
     var value: [UInt8]
     /// The item is marked stale: to other sites that is an invalidation.
     var isStale = false
+    /// The value is larger than the federation's items may be: memcached's own limit is above `item-size-max`.
+    var isTooLarge = false
 }
 
 extension LaneNode {
@@ -58,6 +60,7 @@ extension LaneNode {
         guard reply.kind == .va else { return nil }
         let expiry = reply.ttl < 0 ? 0 : now.wallMicroseconds + UInt64(min(reply.ttl, Int64(UInt32.max))) * 1_000_000
         return PostImage(
-            clientFlags: reply.flags, expiry: expiry, value: Array(reply.value.of(bytes)), isStale: reply.isStale)
+            clientFlags: reply.flags, expiry: expiry, value: Array(reply.value.of(bytes)), isStale: reply.isStale,
+            isTooLarge: reply.value.count > configuration.federation.itemBytesMax)
     }
 }

@@ -237,7 +237,7 @@ public final class LaneNode {
         case .connected(let id): connected(id)
         case .received(let id): received(id)
         case .drained(let id): drained(id)
-        case .closed(let id, let reason, let refused): closed(id, reason, refused)
+        case .closed(let id, let reason, let cause): closed(id, reason, cause)
         case .synced(let offset): synced(offset)
         case .segmentReady(let segment): segmentReady(segment)
         case .segmentFailed(let segment, let reason): segmentFailed(segment, reason)
@@ -273,11 +273,11 @@ public final class LaneNode {
         }
     }
 
-    private func closed(_ id: ConnectionID, _ reason: String, _ refused: Bool) {
+    private func closed(_ id: ConnectionID, _ reason: String, _ cause: CloseCause) {
         if sessions.removeValue(forKey: id) != nil { return }
         if let server = serverOf.removeValue(forKey: id) { serverBroke(servers[server], reason) }
         if let link = links.removeValue(forKey: id) {
-            link.wasRefused = refused
+            link.cause = cause
             linkBroke(link, reason)
         }
     }

@@ -225,6 +225,10 @@ extension LaneNode {
             if let image, image.isStale {
                 operation.content = .tombstone
                 commitImage(operation, content: .tombstone, clientFlags: 0, expiry: 0, value: [], kind, held.bytes)
+            } else if let image, image.isTooLarge {
+                // It grew beyond what this federation carries: it goes, here and everywhere.
+                counters.recordsRefused += 1
+                commitTombstone(operation, .serverError, Array("SERVER_ERROR object too large for cache\r\n".utf8))
             } else if let image {
                 commitValue(operation, image, kind, held.bytes)
             } else {

@@ -17,16 +17,20 @@ final class PeerLink {
     var isOpen = false
     /// When anything was last heard, in monotonic microseconds.
     var heardAt: UInt64
+    /// The latest reading of this lane's own monotonic clock that the other end has heard and echoed: it cannot have given this
+    /// lane up before that reading and its patience.
+    var echoedAt: UInt64
     /// This end is done with it; what is queued is still sent.
     var isHungUp = false
-    /// One end would not have the other: trying again will not help until somebody acts.
-    var wasRefused = false
+    /// Why it ended, once it has.
+    var cause = CloseCause.lost
 
     init(connection: ConnectionID, identity: PeerIdentity, dialled: Bool, at now: UInt64) {
         self.connection = connection
         self.identity = identity
         self.dialled = dialled
         heardAt = now
+        echoedAt = now
     }
 }
 
@@ -54,6 +58,10 @@ final class Sibling {
     /// Last promise: no assertion of anything at or below will be asked for any more. Kept while it is dead.
     var groupFloor: UInt64 = 0
     var heardAt: UInt64?
+    /// The latest reading of its monotonic clock, to be echoed.
+    var clockHeard: UInt64 = 0
+    /// The link broke under certain writes that it may still do: they are asked of others once it cannot any more.
+    var mayStillWrite = false
     var retryAt: UInt64 = 0
     var attempts = 0
     /// Dialling failed since the last link: it is not merely slow.
@@ -71,6 +79,8 @@ struct Forward {
     var completion: Completion
     var hops: UInt8
     var target: LaneID
+    /// The link broke before the reply came.
+    var isLost = false
 }
 
 /// What an owner was asked to do for a key: to write its top again, or to apply a record of another site.

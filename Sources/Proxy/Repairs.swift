@@ -81,7 +81,7 @@ extension LaneNode {
 
     private func copyRead(_ operation: Operation, _ image: PostImage?) {
         let primary = servers[operation.authority]
-        guard let image, !operation.cancelled, !expired(image.expiry), primary.acceptsWrites else {
+        guard let image, !image.isTooLarge, !operation.cancelled, !expired(image.expiry), primary.acceptsWrites else {
             endRead(operation)
             return drain(operation.key, workFor(operation.key))
         }
@@ -99,7 +99,7 @@ extension LaneNode {
     private func writeAgain(_ operation: Operation, _ image: PostImage?) {
         let queue = ByteQueue()
         var write: Write
-        if let image, !expired(image.expiry) {
+        if let image, !image.isTooLarge, !expired(image.expiry) {
             writeItem(
                 operation.key, content: .value, clientFlags: image.clientFlags, expiry: image.expiry, value: image.value,
                 into: queue)

@@ -89,13 +89,42 @@ extension LaneNode {
         }
     }
 
-    /// A lane is gone: what it was asked is asked of its successor. A derived write may have happened: it is never asked again.
+    /// How long after it was last known to be heard by a sibling a lane does what that one passes on to it, in microseconds.
+    var leaseMicroseconds: UInt64 {
+        let times = configuration.site.times
+        return UInt64(max(times.siblingTimeoutMilliseconds - 2 * times.heartbeatMilliseconds, 1)) * 1_000
+    }
+
+    /// A sibling's link broke, perhaps under writes that it has yet to read. Done late, they would override what the same clients
+    /// wrote meanwhile through a successor. So they are asked of others once the sibling cannot do them any more: it does not
+    /// run, it has opened another link, or its lease is over.
+    func tendPassedOn(_ sibling: Sibling) {
+        guard sibling.mayStillWrite else { return }
+        let lease = UInt64(configuration.site.times.siblingTimeoutMilliseconds) * 1_000
+        if monotonic - min(sibling.heardAt ?? 0, monotonic) >= lease { askOthers(sibling) }
+    }
+
+    /// Asks the successors for the certain writes that a sibling was asked for.
+    func askOthers(_ sibling: Sibling) {
+        sibling.mayStillWrite = false
+        for (request, forward) in forwards.sorted(by: { $0.key < $1.key }) where forward.target == sibling.id && forward.isLost {
+            forwards[request] = nil
+            submit(forward.write, forward.completion, hops: 0)
+        }
+    }
+
+    /// A lane is gone: what it was asked is asked of its successor, certain writes by and by. A derived write may have happened: it
+    /// is never asked again.
     func redirect(from lane: LaneID) {
         for (request, forward) in forwards.sorted(by: { $0.key < $1.key }) where forward.target == lane {
-            forwards[request] = nil
-            if forward.write.effect.isCertain || isPlanted(.derivedRetried) {
+            if forward.write.effect.isCertain {
+                forwards[request]?.isLost = true
+                siblings[lane]?.mayStillWrite = true
+            } else if isPlanted(.derivedRetried) {
+                forwards[request] = nil
                 submit(forward.write, forward.completion, hops: 0)
             } else {
+                forwards[request] = nil
                 let text = "SERVER_ERROR the proxy that owns the key went away before it answered; the outcome is unknown\r\n"
                 deliver(forward.completion, .serverError, Array(text.utf8))
             }

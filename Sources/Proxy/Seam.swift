@@ -10,6 +10,16 @@ import Configuration
 import Kernel
 import WriteLog
 
+/// What the end of a connection says about the other end.
+public enum CloseCause: Sendable {
+    /// It broke, or took too long: the other end may be alive.
+    case lost
+    /// One end would not have the other: trying again will not help until somebody acts.
+    case refused
+    /// Nobody listens there: the process does not run.
+    case absent
+}
+
 /// What a shell reports.
 public enum Input: Sendable {
     /// A connection was accepted; its id was taken from the lane's connection table.
@@ -20,9 +30,8 @@ public enum Input: Sendable {
     case received(ConnectionID)
     /// The connection's outgoing queue ran empty.
     case drained(ConnectionID)
-    /// The connection is gone, or could not be made; `reason` is for people. `refused`: one end would not have the other, and
-    /// trying again will not help until somebody acts. The shell releases the id afterwards.
-    case closed(ConnectionID, reason: String, refused: Bool = false)
+    /// The connection is gone, or could not be made; `reason` is for people. The shell releases the id afterwards.
+    case closed(ConnectionID, reason: String, cause: CloseCause = .lost)
     /// Everything in the log below this offset is on the disk.
     case synced(LogOffset)
     /// The segment file exists at its full size, so that writing into it cannot run out of space.

@@ -138,7 +138,7 @@ extension LaneNode {
         if sender.message.isEmpty || sender.attempts == 0 {
             say(.warning, "stream lost site=\(sender.site.name) reason=\(reason)")
         }
-        sender.refused = sender.link?.wasRefused ?? false
+        sender.refused = sender.link?.cause == .refused
         sender.link = nil
         sender.message = reason
         sender.attempts += 1

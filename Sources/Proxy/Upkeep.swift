@@ -32,9 +32,8 @@ extension LaneNode {
     /// it must not be done now, over what was written since. And what was written since is unknown here: the lane joins anew, as
     /// after a restart. A wall clock that jumps is no pause.
     func rejoinAfterPause(since before: Instant) {
-        let silence = UInt64(max(times.siblingTimeoutMilliseconds - 2 * times.heartbeatMilliseconds, 1)) * 1_000
         let paused = now.monotonicMicroseconds - min(before.monotonicMicroseconds, now.monotonicMicroseconds)
-        guard paused > silence, state != .joining, !siblingIDs.isEmpty else { return }
+        guard paused > leaseMicroseconds, state != .joining, !siblingIDs.isEmpty else { return }
         if state == .serving {
             state = .joining
             joiningSince = monotonic
@@ -88,10 +87,12 @@ extension LaneNode {
                 hangUp(link, "it was not heard for \(times.siblingTimeoutMilliseconds) ms")
             } else if let pending = sibling.pending, monotonic - pending.heardAt > patience {
                 hangUp(pending, "it did not greet within \(times.siblingTimeoutMilliseconds) ms")
-            } else if sibling.link == nil, sibling.pending == nil, laneID < id || state == .joining, monotonic >= sibling.retryAt
+            } else if sibling.link == nil, sibling.pending == nil, monotonic >= sibling.retryAt,
+                laneID < id || state == .joining || sibling.mayStillWrite
             {
                 dial(sibling)
             }
+            tendPassedOn(sibling)
         }
         let patience = UInt64(times.streamTimeoutMilliseconds) * 1_000
         for site in siteOrder {

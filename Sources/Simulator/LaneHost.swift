@@ -14,7 +14,7 @@ enum LaneArrival {
     case accepted(ConnectionID, Acceptance)
     case connected(ConnectionID)
     case bytes(ConnectionID, [UInt8])
-    case closed(ConnectionID, StaticString)
+    case closed(ConnectionID, StaticString, CloseCause)
     case drained(ConnectionID)
     case synced(LogOffset)
     case segmentReady(UInt64)
@@ -128,10 +128,10 @@ extension World {
             guard node.connections.isOpen(id) else { return }
             node.connections.incoming(id).append(bytes)
             input = .received(id)
-        case .closed(let id, let reason):
+        case .closed(let id, let reason, let cause):
             guard node.connections.isOpen(id) else { return }
             released = id
-            input = .closed(id, reason: reason.description)
+            input = .closed(id, reason: reason.description, cause: cause)
         case .drained(let id):
             guard node.connections.isOpen(id) else { return }
             input = .drained(id)

@@ -194,7 +194,7 @@ extension World {
             link.ends[side].open = false
             if link.ends[far].open {
                 link.ends[far].open = false
-                tellClosed(link, side: far, reason: "connection refused")
+                tellClosed(link, side: far, reason: "connection refused", .absent)
             }
         case .bytes(let bytes):
             if link.ends[far].open {
@@ -243,9 +243,9 @@ extension World {
         }
     }
 
-    private func tellClosed(_ link: Link, side: Int, reason: StaticString) {
+    private func tellClosed(_ link: Link, side: Int, reason: StaticString, _ cause: CloseCause = .lost) {
         switch link.ends[side].party {
-        case .lane(let host, let id, let life): if host.life == life { arrival(.closed(id, reason), at: host) }
+        case .lane(let host, let id, let life): if host.life == life { arrival(.closed(id, reason, cause), at: host) }
         case .client(let client): client.closed(self)
         case .server(let server, let connection): server.closed(connection)
         case .nobody: break

@@ -198,8 +198,8 @@ final class Bench {
     }
 
     /// The other end is gone.
-    func lose(_ id: ConnectionID, _ reason: String = "connection reset") {
-        step(.closed(id, reason: reason))
+    func lose(_ id: ConnectionID, _ reason: String = "connection reset", _ cause: CloseCause = .lost) {
+        step(.closed(id, reason: reason, cause: cause))
         closed.insert(id)
         node.connections.release(id)
         settle()

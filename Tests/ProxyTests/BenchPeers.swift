@@ -57,16 +57,22 @@ extension Bench {
 
     /// n2 answers the call of this lane, and serves.
     func linkSibling() throws -> ConnectionID {
-        let isN2: (Endpoint) -> Bool = { if case .peer(Self.identityOfN2, _, _) = $0 { true } else { false } }
-        for _ in 0..<60 where dialled(isN2) == nil { advance(milliseconds: 50) }
-        guard let id = dialled(isN2) else { throw BenchError.notDialled }
+        let id = try dialledSibling()
         step(.connected(id))
         settle()
         tell(
             id, .hello(hello(.group, from: Self.n2)), .dumped(sequence: 0),
-            .heartbeat(stamp: 1, state: .serving, floor: 0, groupFloor: 0))
+            .heartbeat(stamp: 1, state: .serving, floor: 0, groupFloor: 0, sentAt: 0, echo: .max))
         for case .dumped(let sequence) in try messages(id) { tell(id, .mirrored(sequence: sequence)) }
         advance(milliseconds: 100)
+        return id
+    }
+
+    /// The connection to n2 that this lane is making.
+    func dialledSibling() throws -> ConnectionID {
+        let isN2: (Endpoint) -> Bool = { if case .peer(Self.identityOfN2, _, _) = $0 { true } else { false } }
+        for _ in 0..<60 where dialled(isN2) == nil { advance(milliseconds: 50) }
+        guard let id = dialled(isN2) else { throw BenchError.notDialled }
         return id
     }
 

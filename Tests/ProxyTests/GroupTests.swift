@@ -66,10 +66,43 @@ import WriteLog
         bench.ask(other, "incr \(theirs) 1\r\n")
         #expect(bench.commands("cache1") == "")
         bench.lose(link)
-        #expect(bench.commands("cache1") == "set \(theirs) 0 0 1\r\nx\r\n")
         #expect(bench.heard(other).contains("the outcome is unknown"))
+        #expect(bench.commands("cache1") == "", "n2 may yet read the set from the old link, and do it")
+        bench.lose(try bench.dialledSibling(), "connection refused", .absent)
+        #expect(bench.commands("cache1") == "set \(theirs) 0 0 1\r\nx\r\n")
         bench.answer("cache1", "STORED\r\n")
         #expect(bench.heard(client) == "STORED\r\n")
+    }
+
+    @Test("A set under a broken link is asked for again over the next one, and of the successor when the lease is over")
+    func askedAgain() throws {
+        let link = try bench.linkSibling()
+        let client = bench.client()
+        bench.ask(client, "set \(theirs) 0 0 1\r\nx\r\n")
+        bench.lose(link)
+        let next = try bench.linkSibling()
+        #expect(bench.node.forwards.values.map(\.target) == [Bench.n2])
+        #expect(bench.commands("cache1") == "")
+        bench.lose(next)
+        bench.advance(milliseconds: 1_200)
+        #expect(bench.commands("cache1") == "set \(theirs) 0 0 1\r\nx\r\n")
+    }
+
+    @Test("A write is not done for a sibling that has not heard of this lane lately: it may have asked another")
+    func leaseIsOver() throws {
+        let link = try bench.linkSibling()
+        // What this lane says does not reach n2.
+        for _ in 0..<9 {
+            bench.tell(link, .heartbeat(stamp: 1, state: .serving, floor: 0, groupFloor: 0, sentAt: 0, echo: 0))
+            bench.advance(milliseconds: 100)
+        }
+        #expect(!bench.closed.contains(link))
+        let write = ForwardedWrite(
+            effect: 1, shape: 0, clientFlags: 0, exptime: 0, key: Array(ours.utf8),
+            command: Array("set \(ours) 0 0 1\r\nx\r\n".utf8), payloadStart: UInt32(13 + ours.utf8.count - 1), payloadCount: 1)
+        bench.tell(link, .forward(request: 5, hops: 1, write: write))
+        #expect(bench.closed.contains(link))
+        #expect(bench.commands("cache1") == "")
     }
 
     @Test("A sibling's landing below the top is repaired: the owner writes the top again")
@@ -98,7 +131,7 @@ import WriteLog
         let stamp = (1_800_000_000 + seconds) * 1_000_000 << 12
         bench.tell(stream, .promise(floor: stamp, stamp: stamp, wall: bench.now.wallMicroseconds, committed: Position(9)))
         for _ in 0..<4 {
-            bench.tell(link, .heartbeat(stamp: stamp, state: .serving, floor: stamp, groupFloor: stamp))
+            bench.tell(link, .heartbeat(stamp: stamp, state: .serving, floor: stamp, groupFloor: stamp, sentAt: 0, echo: .max))
             bench.advance(milliseconds: 100)
         }
     }
@@ -157,7 +190,7 @@ import WriteLog
         bench.tell(stream, .record(Bench.record(ours, "new", position: 1, seconds: 1)))
         bench.answer("cache1", "HD\r\n")
         for case .mirror(let sequence, _) in try bench.words(link) { bench.tell(link, .mirrored(sequence: sequence)) }
-        bench.tell(link, .heartbeat(stamp: 0, state: .serving, floor: .max >> 1, groupFloor: .max >> 1))
+        bench.tell(link, .heartbeat(stamp: 0, state: .serving, floor: .max >> 1, groupFloor: .max >> 1, sentAt: 0, echo: .max))
         bench.advance(milliseconds: 300)
         #expect(bench.node.index.count == 1, "the south has promised nothing")
         bench.advance(milliseconds: 2_000)

@@ -84,6 +84,22 @@ import WriteLog
         #expect(bench.commands("cache1") == "md k\r\n")
     }
 
+    @Test("What grows beyond the item limit, where memcached's own limit is higher, is deleted here and everywhere, and said so")
+    func growsTooLarge() {
+        var plan = BenchPlan()
+        plan.itemBytesMax = 1_024
+        let bench = Bench.serving(plan)
+        let client = bench.client()
+        bench.ask(client, "append k 0 0 1\r\n!\r\n")
+        _ = bench.commands("cache1")
+        let value = String(repeating: "v", count: 1_025)
+        bench.answer("cache1", "STORED\r\nVA 1025 s1025 f0 t-1 c1\r\n\(value)\r\n")
+        #expect(bench.heard(client) == "SERVER_ERROR object too large for cache\r\n")
+        #expect(bench.commands("cache1") == "md k\r\n")
+        #expect(bench.commands("backup1").contains("md k\r\n"))
+        #expect(bench.logged.last?.content == .tombstone)
+    }
+
     @Test("A derived write whose connection breaks is answered with an error and never sent again")
     func derivedLost() {
         let bench = Bench.serving()

@@ -63,7 +63,8 @@ let hello = Hello(
 /// One of each, in the order of their types.
 let examples: [Message] = [
     .hello(hello), .refuse("the rings differ"),
-    .heartbeat(stamp: 0x0102_0304_0506_0708, state: .serving, floor: 5, groupFloor: 4), .mirror(sequence: 9, tops: tops),
+    .heartbeat(stamp: 0x0102_0304_0506_0708, state: .serving, floor: 5, groupFloor: 4, sentAt: 3, echo: 2),
+    .mirror(sequence: 9, tops: tops),
     .dumped(sequence: 9), .mirrored(sequence: 9),
     .remoteFloor(lane: LaneID(raw: 0x0002_0100), loops: 2, floor: 0x0102_0304_0506_0708),
     .forward(request: 77, hops: 1, write: write), .forwardReply(request: 77, kind: 0, reply: Array("STORED\r\n".utf8)),
@@ -127,7 +128,8 @@ extension SeededRandom {
         case 1: .refuse(text())
         case 2:
             .heartbeat(
-                stamp: number(), state: [.joining, .serving, .leaving][below(3)], floor: number(), groupFloor: number())
+                stamp: number(), state: [.joining, .serving, .leaving][below(3)], floor: number(), groupFloor: number(),
+                sentAt: number(), echo: number())
         case 3: .mirror(sequence: number(), tops: tops())
         case 4: .dumped(sequence: number())
         case 5: .mirrored(sequence: number())
