@@ -38,7 +38,7 @@ final class FrontDesk {
     private var arrivals: [UInt64: Arrival] = [:]
     private var nextArrival: UInt64 = 0
     private var nextLoop = 0
-    private var refusals = LogThrottle()
+    private var refusals = LogThrottles()
     private var leavingUntil: UInt64?
     private var finished: Set<Int> = []
     private var isReady = false
@@ -224,7 +224,7 @@ final class FrontDesk {
     }
 
     private func log(_ address: String, _ reason: String, at monotonic: UInt64) {
-        if let note = refusals.permit(atMonotonic: monotonic) {
+        if let note = refusals.permit(reason, atMonotonic: monotonic) {
             shared.logger.warning("peer refused address=\(address) reason=\(reason)\(note)")
         }
     }

@@ -40,7 +40,7 @@ final class LaneShell {
     var effects = Effects()
     /// What the shell has to report and has not yet.
     var reports: [Input] = []
-    var peerRefusals = LogThrottle()
+    var peerRefusals = LogThrottles()
     private var exhaustion = LogThrottle()
 
     private let mailboxWatch: Watch

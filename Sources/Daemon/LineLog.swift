@@ -54,6 +54,21 @@ struct LineLogHandler: LogHandler {
     }
 }
 
+/// A throttle for each kind of line: what a port scanner provokes must not hide the sibling whose certificate has expired.
+struct LogThrottles {
+    /// Kinds that are told apart; all others share one throttle.
+    static let kindsMax = 64
+
+    private var byKind: [String: LogThrottle] = [:]
+
+    /// What to append to the line of this kind that may now be written, or nil when it may not.
+    mutating func permit(_ kind: String, atMonotonic now: UInt64) -> String? {
+        if byKind.count >= Self.kindsMax, byKind[kind] == nil { byKind = byKind.filter { !$0.value.isOver(atMonotonic: now) } }
+        let known = byKind[kind] != nil || byKind.count < Self.kindsMax - 1 ? kind : ""
+        return byKind[known, default: LogThrottle()].permit(atMonotonic: now)
+    }
+}
+
 /// Lets a few lines of a kind through per window, then counts: strangers must not fill the disk with our log.
 struct LogThrottle {
     /// Lines of one kind per window.
@@ -64,6 +79,9 @@ struct LogThrottle {
     private var windowEnds: UInt64 = 0
     private var lines = 0
     private var suppressed = 0
+
+    /// True when its window has passed and nothing is left to be told.
+    func isOver(atMonotonic now: UInt64) -> Bool { now >= windowEnds && suppressed == 0 }
 
     /// What to append to the line that may now be written, or nil when it may not.
     mutating func permit(atMonotonic now: UInt64) -> String? {

@@ -195,7 +195,7 @@ extension LaneShell {
 
     /// One line for an unwelcome peer, unless there were many.
     func refusePeer(_ address: String, _ reason: String) {
-        if let note = peerRefusals.permit(atMonotonic: now.monotonicMicroseconds) {
+        if let note = peerRefusals.permit(reason, atMonotonic: now.monotonicMicroseconds) {
             log(.warning, "peer refused address=\(address) reason=\(reason)\(note)")
         }
     }

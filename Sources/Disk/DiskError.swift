@@ -47,7 +47,7 @@ public struct DiskError: Error, Sendable, Equatable, CustomStringConvertible {
         case EACCES, EPERM: "give the user that runs this proxy the folder (chown)"
         case ENOSPC, EDQUOT: "free space on this file system"
         case EROFS: "mount the file system for writing"
-        case ENOENT: "the file was removed by something other than this proxy: restart it; the lane's folder is its own"
+        case ENOENT: "name a folder that can be made; if a file of it was removed by something else, restart the proxy"
         case EMFILE, ENFILE: "raise the limit of open files"
         default: "check the disk and the kernel's log (dmesg); the proxy recovers its log when it is started again"
         }

@@ -100,14 +100,24 @@ enum Posix {
 
     /// Makes a folder, and those above it, where they are missing; only its owner may enter.
     static func makeFolder(_ path: String) throws(DiskError) {
-        if mkdir(path, 0o700) == 0 { return try syncFolder(parent(of: path)) }
-        switch errno {
-        case EEXIST: _ = try OpenFile(path, flags: O_RDONLY | O_DIRECTORY)
-        case ENOENT where path.contains("/") && parent(of: path) != path:
+        var code = try makeLastFolder(path)
+        if code == ENOENT, path.contains("/"), parent(of: path) != path {
             try makeFolder(parent(of: path))
-            try makeFolder(path)
-        default: throw DiskError(doing: "making the folder", path: path, code: errno)
+            code = try makeLastFolder(path)
         }
+        // Some file systems (/proc) deny a folder whose parent is there with the same error.
+        if code != 0 { throw DiskError(doing: "making the folder", path: path, code: code) }
+    }
+
+    /// Makes a folder whose parent is there; 0, or why it could not.
+    private static func makeLastFolder(_ path: String) throws(DiskError) -> Int32 {
+        if mkdir(path, 0o700) == 0 {
+            try syncFolder(parent(of: path))
+            return 0
+        }
+        guard errno == EEXIST else { return errno }
+        _ = try OpenFile(path, flags: O_RDONLY | O_DIRECTORY)
+        return 0
     }
 
     /// Names in a folder.

@@ -39,7 +39,7 @@ extension LaneNode {
         let isNeeded = !siblingIDs.contains { siblings[$0]?.isServing ?? false }
         guard ready, openIntents.isEmpty, tried || isNeeded else { return }
         state = .serving
-        say(.notice, "lane serves lane=\(laneID) siblings=\(siblingIDs.filter { siblings[$0]?.isAlive ?? false }.count)")
+        say(.notice, "lane serves siblings=\(siblingIDs.filter { siblings[$0]?.isAlive ?? false }.count)")
         for id in siblingIDs { siblings[id].map { beat($0) } }
         let open = unresolved
         unresolved.removeAll()

@@ -275,14 +275,14 @@ extension LaneNode {
 
     func segmentReady(_ segment: UInt64) {
         log.notePrepared(segment: segment)
-        if !logFailure.isEmpty { say(.notice, "log takes writes again lane=\(laneID)") }
+        if !logFailure.isEmpty { say(.notice, "log takes writes again") }
         logFailure = ""
     }
 
     func segmentFailed(_ segment: UInt64, _ reason: String) {
         log.noteFailed(segment: segment)
         segmentRetryAt = monotonic + UInt64(times.retryMaxMilliseconds) * 1_000
-        if logFailure != reason { say(.error, "log segment cannot be made lane=\(laneID) segment=\(segment) reason=\(reason)") }
+        if logFailure != reason { say(.error, "log segment cannot be made segment=\(segment) reason=\(reason)") }
         logFailure = reason
     }
 
@@ -364,7 +364,7 @@ extension LaneNode {
         guard state != .leaving else { return }
         state = .leaving
         leaveBy = monotonic + Limits.leaveMicroseconds
-        say(.notice, "lane leaves lane=\(laneID)")
+        say(.notice, "lane leaves")
         for id in siblingIDs { siblings[id].map { beat($0) } }
         membershipChanged()
         for session in sessions.values.sorted(by: { $0.connection.index < $1.connection.index }) { pump(session) }
@@ -386,7 +386,7 @@ extension LaneNode {
             return
         }
         finished = true
-        say(.notice, "lane left lane=\(laneID) complete=\(idle && shipped)")
+        say(.notice, "lane left complete=\(idle && shipped)")
         effects.actions.append(.finished)
     }
 }

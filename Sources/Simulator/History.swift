@@ -168,6 +168,12 @@ struct History {
 
     /// A lane came back with its log ending at this position.
     mutating func recovered(_ lane: LaneID, at position: Position, lostPower: Bool) -> [CommittedRecord] {
+        if lostPower {
+            // What stays at home has no position that could tell whether its commit is still there.
+            for number in records.indices where records[number].lane == lane && records[number].position == .zero {
+                records[number].lost = true
+            }
+        }
         guard var origin = origins[lane], UInt64(origin.byPosition.count) > position.raw else { return [] }
         var lost: [CommittedRecord] = []
         while UInt64(origin.byPosition.count) > position.raw {

@@ -103,4 +103,16 @@ import Testing
         #expect(throttle.permit(atMonotonic: LogThrottle.windowMicroseconds + 1) == " (990 more like it in the last minute)")
         #expect(throttle.permit(atMonotonic: LogThrottle.windowMicroseconds + 2) == "")
     }
+
+    @Test func aFloodOfOneKindHidesNoOther() {
+        var throttles = LogThrottles()
+        for now in 0..<1_000 as Range<UInt64> { _ = throttles.permit("no preamble", atMonotonic: now) }
+        #expect(throttles.permit("no preamble", atMonotonic: 1_000) == nil)
+        #expect(throttles.permit("expired", atMonotonic: 1_000) == "")
+        for kind in 0..<1_000 { _ = throttles.permit("kind \(kind)", atMonotonic: 1_000) }
+        #expect(throttles.permit("one kind too many", atMonotonic: 1_000) == nil, "kinds are bounded, too")
+        let later = LogThrottle.windowMicroseconds * 2
+        #expect(throttles.permit("no preamble", atMonotonic: later) == " (991 more like it in the last minute)")
+        #expect(throttles.permit("a new kind", atMonotonic: later) == "")
+    }
 }

@@ -167,6 +167,18 @@ import WriteLog
         #expect(access(segmentPath(9) + ".new", F_OK) != 0)
     }
 
+    @Test("A folder that its file system does not allow says so")
+    func denied() throws {
+        do {
+            _ = try LogFolder(folder: "/proc/meridian/log", lane: DiskLane.lane, federation: "shop", segmentBytes: 4096) {
+                _, _ in
+            }
+            Issue.record("opened")
+        } catch {
+            #expect(error.description.contains("making the folder /proc/meridian: No such file or directory"))
+        }
+    }
+
     @Test("A folder that cannot be made says so")
     func unusable() throws {
         try FileBytes.write([1], to: "\(folder.path)/file", at: 0)

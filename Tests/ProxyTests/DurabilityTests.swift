@@ -130,7 +130,7 @@ import WriteLog
         #expect(bench.closed.contains(client))
         bench.advance(milliseconds: 300)
         #expect(bench.finished)
-        #expect(bench.lines.contains("lane left lane=s1p1l0 complete=true"))
+        #expect(bench.lines.contains("lane left complete=true"))
         #expect(bench.node.nextDeadline == nil)
     }
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TypedDict, Unpack
 
 from meridian_system.namespaces import Namespace
 
@@ -38,19 +39,19 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+class Where(TypedDict, total=False):
+    """What a process may have of its own: a network namespace, a user, more environment."""
+
+    namespace: Namespace | None
+    user: str | None
+    environment: dict[str, str] | None
+
+
 class Process:
     """One child process, with its standard output and error going to a log file."""
 
-    def __init__(
-        self,
-        name: str,
-        arguments: Sequence[str],
-        log: Path,
-        *,
-        namespace: Namespace | None = None,
-        user: str | None = None,
-        environment: dict[str, str] | None = None,
-    ) -> None:
+    def __init__(self, name: str, arguments: Sequence[str], log: Path, **where: Unpack[Where]) -> None:
+        namespace, user, environment = where.get("namespace"), where.get("user"), where.get("environment")
         self.name = name
         self.arguments = list(arguments)
         self.log = log
@@ -149,18 +150,9 @@ class Supervisor:
     def __init__(self) -> None:
         self._processes: list[Process] = []
 
-    def start(
-        self,
-        name: str,
-        arguments: Sequence[str],
-        log: Path,
-        *,
-        namespace: Namespace | None = None,
-        user: str | None = None,
-        environment: dict[str, str] | None = None,
-    ) -> Process:
+    def start(self, name: str, arguments: Sequence[str], log: Path, **where: Unpack[Where]) -> Process:
         """Starts a process; see Process."""
-        process = Process(name, arguments, log, namespace=namespace, user=user, environment=environment)
+        process = Process(name, arguments, log, **where)
         self._processes = [known for known in self._processes if known.alive]
         self._processes.append(process)
         return process
