@@ -80,7 +80,9 @@ final class BackendServer {
     }
 
     /// How a key that the server missed is repaired.
-    enum Miss {
+    enum Miss: Int {
+        /// By touching it again: its value was there before.
+        case touch
         /// By writing its top again.
         case top
         /// By reading what the site holds and writing that again under a new version: nobody knows what the server did.
@@ -160,7 +162,7 @@ final class BackendServer {
     func miss(_ key: [UInt8], _ how: Miss) {
         guard !missedTooMany else { return }
         if missed[key] == nil { missedOrder.append(key) }
-        if missed[key] == nil || how == .doubt { missed[key] = how }
+        if how.rawValue > missed[key]?.rawValue ?? -1 { missed[key] = how }
         if missed.count > Limits.missedKeysMax {
             missedTooMany = true
             missed.removeAll()

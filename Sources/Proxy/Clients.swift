@@ -133,10 +133,7 @@ extension LaneNode {
 
     /// The path of a write: this lane's connection to the deciding server if it goes there at once; -1 otherwise.
     private func writePath(_ key: [UInt8]) -> Int {
-        guard owners[slot(of: key)] == laneID, work[key]?.waiters.isEmpty ?? true, let server = authority(at: route(key), key)
-        else {
-            return -1
-        }
+        guard owners[slot(of: key)] == laneID, goesAtOnce(key), let server = authority(at: route(key), key) else { return -1 }
         return server
     }
 

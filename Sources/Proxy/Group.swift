@@ -194,6 +194,7 @@ extension LaneNode {
         sibling.dumpedAt = mirrorSequence
         send(.dumped(sequence: mirrorSequence), on: link)
         for server in servers {
+            tellCutOff(server)
             send(.backend(server: UInt16(server.index), cutOff: server.isBehind, recovering: server.recovering), on: link)
         }
         for (lane, floor) in remoteFloors.sorted(by: { $0.key < $1.key }) {
@@ -243,7 +244,11 @@ extension LaneNode {
             server.missedTooMany = true
             server.missed.removeAll()
             server.missedOrder.removeAll()
-            if server.acceptsWrites { drop(server, "sibling \(lane) died before it repaired what the server missed") }
+            if server.acceptsWrites {
+                drop(server, "sibling \(lane) died before it repaired what the server missed")
+            } else {
+                tellCutOff(server)
+            }
         }
     }
 

@@ -101,24 +101,31 @@ struct KeyIndex {
         if tops.touch > .zero { raiseTouch(tops.key, version: tops.touch, expiry: tops.touchExpiry) }
     }
 
-    /// Forgets the keys whose tops have stamps at or below the floor, unless `pinned`; hands each to `forgotten`.
-    mutating func forget(upTo floor: UInt64, pinned: ([UInt8], KeyEntry) -> Bool, forgotten: ([UInt8], Version) -> Void) {
+    /// Forgets the keys whose tops have stamps at or below the floor, unless `pinned`; hands each to `forgotten`. True when one was
+    /// pinned.
+    @discardableResult
+    mutating func forget(
+        upTo floor: UInt64, pinned: ([UInt8], KeyEntry) -> Bool, forgotten: ([UInt8], Version) -> Void
+    ) -> Bool {
         var looks = raises.count
+        var wasPinned = false
         while looks > 0, let first = raises.first {
             looks -= 1
             guard let entry = entries[first.key], entry.top == first.top else {
                 raises.removeFirst()  // raised again since: a later element of the queue speaks for it
                 continue
             }
-            guard first.top.stamp <= floor else { return }
+            guard first.top.stamp <= floor else { return wasPinned }
             raises.removeFirst()
             if pinned(first.key, entry) {
                 raises.append(first)
+                wasPinned = true
             } else {
                 entries[first.key] = nil
                 forgotten(first.key, first.top)
             }
         }
+        return wasPinned
     }
 }
 

@@ -92,7 +92,7 @@ extension LaneNode {
         begin(operation, keyWork)
         for server in route(record.key).both {
             guard servers[server].acceptsWrites else {
-                noteMissed(servers[server], record.key, .top)
+                noteMissed(servers[server], record.key, assertion && content == .touch ? .touch : .top)
                 continue
             }
             operation.outstanding += 1
@@ -144,12 +144,7 @@ extension LaneNode {
     /// written under a new version.
     func landTop(_ key: [UInt8], _ requester: Requester) {
         guard let entry = index[key] else { return admitDoubt(key, requester) }
-        if entry.version == .zero {
-            let touch = ReplicatedRecord(
-                content: .touch, version: entry.touch, position: .zero, clientFlags: 0, expiry: entry.touchExpiry, key: key,
-                value: [])
-            return admitLanding(touch, assertion: true, requester)
-        }
+        if entry.version == .zero && entry.touchDecides { return landTouch(key, requester) }
         switch entry.content {
         case .tombstone:
             let tombstone = ReplicatedRecord(
@@ -160,6 +155,15 @@ extension LaneNode {
         case .value where siblings[entry.holder]?.link != nil: fetch(key, entry.version, from: entry.holder, requester)
         case .value, .none, .touch: admitDoubt(key, requester)
         }
+    }
+
+    /// Writes a key's touch again, and leaves its value alone.
+    func landTouch(_ key: [UInt8], _ requester: Requester) {
+        guard let entry = index[key], entry.touchDecides else { return landTop(key, requester) }
+        let touch = ReplicatedRecord(
+            content: .touch, version: entry.touch, position: .zero, clientFlags: 0, expiry: entry.touchExpiry, key: key, value: []
+        )
+        admitLanding(touch, assertion: true, requester)
     }
 
     /// The value of a key's top has been found, or has not.

@@ -132,6 +132,10 @@ public final class LaneNode {
     var ceiling: UInt64
     /// The ceiling that is on the disk, and where the newest one is in the log.
     var durableCeiling: UInt64 = 0
+    /// When the index was last gone through, something that could have been forgotten was pinned.
+    var pinnedWereLeft = false
+    /// Writes wait for the ceiling to be raised on the disk.
+    var waitsForCeiling = false
     var ceilingAt = LogOffset.zero
     /// Where the newest record of a write is in the log.
     var lastWriteAt = LogOffset.zero
@@ -145,7 +149,7 @@ public final class LaneNode {
     var nextTick: UInt64
     var counters = LaneCounters()
     /// Keys to repair once the lane is up to date: its own records that may not have landed.
-    var unresolved: [(key: [UInt8], doubt: Bool)]
+    var unresolved: [(key: [UInt8], cause: AssertionCause)]
     /// Stores and deletes that the log holds without an outcome: committed as soon as there is room.
     var openIntents: [OpenIntent]
     let crossing: CrossingTable

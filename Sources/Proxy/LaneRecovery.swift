@@ -116,11 +116,17 @@ public struct LaneRecovery: Sendable {
     }
 
     /// Keys whose last write may not have landed everywhere, and those whose derived write has no outcome.
-    var unresolved: [(key: [UInt8], doubt: Bool)] {
+    var unresolved: [(key: [UInt8], cause: AssertionCause)] {
         let derived = Set(open.values.filter { $0.record.kind == .derivedIntent && $0.offset >= landedFloor }.map(\.record.key))
         let known = index
         let unlanded = lastOffset.filter { $0.value >= landedFloor && !derived.contains($0.key) && known[$0.key] != nil }.keys
-        return derived.sorted { $0.lexicographicallyPrecedes($1) }.map { ($0, true) }
-            + unlanded.sorted { $0.lexicographicallyPrecedes($1) }.map { ($0, false) }
+        return derived.sorted { $0.lexicographicallyPrecedes($1) }.map { ($0, .doubt) }
+            + unlanded.sorted { $0.lexicographicallyPrecedes($1) }.map { ($0, isOnlyTouched(known[$0]) ? .touched : .overtaken) }
+    }
+
+    /// The value landed long since, and another lane may have written a younger one that is stable by now: only the touch is open.
+    private func isOnlyTouched(_ entry: KeyEntry?) -> Bool {
+        guard let entry, entry.touch > .zero else { return false }
+        return entry.version == .zero || entry.offset < landedFloor
     }
 }

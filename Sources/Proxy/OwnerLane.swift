@@ -20,13 +20,21 @@ extension LaneNode {
     @discardableResult
     func admit(_ write: Write, _ completion: Completion) -> Bool {
         let keyWork = workFor(write.key)
-        guard keyWork.waiters.isEmpty, !keyWork.inFlight.contains(where: { $0.kind == .doubt }) else {
+        guard goesAtOnce(write.key) else {
             keyWork.waiters.append(.write(write, completion))
             return false
         }
         startWrite(write, completion, keyWork)
         dropIfIdle(write.key, keyWork)
         return true
+    }
+
+    /// True when a write of the key waits for nothing.
+    func goesAtOnce(_ key: [UInt8]) -> Bool {
+        if let keyWork = work[key], !keyWork.waiters.isEmpty || keyWork.inFlight.contains(where: { $0.kind == .doubt }) {
+            return false
+        }
+        return mayStamp()
     }
 
     func workFor(_ key: [UInt8]) -> KeyWork {
@@ -56,9 +64,9 @@ extension LaneNode {
     private func mayGo(_ waiter: Waiter, _ key: [UInt8], _ keyWork: KeyWork) -> Bool {
         if keyWork.inFlight.contains(where: { $0.kind == .doubt }) { return false }
         switch waiter {
-        case .write: return true
+        case .write: return mayStamp()
         case .landing(let record, _, _): return landingMayGo(record, keyWork)
-        case .doubt: return keyWork.inFlight.isEmpty && authority(at: route(key), key) != nil
+        case .doubt: return keyWork.inFlight.isEmpty && authority(at: route(key), key) != nil && mayStamp()
         }
     }
 

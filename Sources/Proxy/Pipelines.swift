@@ -301,7 +301,9 @@ extension LaneNode {
     private func noteLanded(_ server: BackendServer, _ operation: Operation, _ reply: Reply) {
         observe(.landed(key: operation.key, version: operation.version, content: operation.content, server: server.index))
         let isWhole = operation.content == .tombstone || (operation.content == .value && !operation.effect.readsBack)
-        if isWhole, !reply.kind.isError, server.missed[operation.key] == .top, !server.repairing.contains(operation.key) {
+        if isWhole, !reply.kind.isError, let how = server.missed[operation.key], how != .doubt,
+            !server.repairing.contains(operation.key)
+        {
             server.missed[operation.key] = nil
             settle(server)
         }

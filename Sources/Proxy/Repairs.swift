@@ -3,6 +3,7 @@
 
 import Kernel
 import Memcache
+import Replication
 import WriteLog
 
 extension LaneNode {
@@ -124,7 +125,13 @@ extension LaneNode {
         while server.repairing.count < Limits.repairsMax, let key = server.missedOrder.popFirst() {
             guard let how = server.missed[key], server.repairing.insert(key).inserted else { continue }
             counters.repairs += 1
-            requestAssertion(key, how == .doubt ? .doubt : .missed, repairing: server.index)
+            let cause: AssertionCause =
+                switch how {
+                case .touch: .touched
+                case .top: .missed
+                case .doubt: .doubt
+                }
+            requestAssertion(key, cause, repairing: server.index)
         }
         settle(server)
     }

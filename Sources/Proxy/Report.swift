@@ -68,6 +68,20 @@ extension LaneNode {
     /// Keys whose writes memcached has been sent and has not yet answered, for the simulator's ledger.
     public var keysUnderWay: [[UInt8]] { Array(work.keys) }
 
+    /// Keys that are still in the index, each with what holds it there, for the simulator's complaints.
+    public var indexedKeys: [String] {
+        index.sorted.map { key, entry in
+            var why: [String] = []
+            if work[key] != nil { why.append("work under way") }
+            if let request = assertionOf[key], let assertion = assertions[request] {
+                why.append("assertion asked of \(assertion.target.map { "\($0)" } ?? "nobody")")
+            }
+            for server in servers where server.missed[key] != nil { why.append("missed by \(server.definition.name)") }
+            if why.isEmpty { why.append(isPinned(key, entry) ? "a touch on its way" : "not yet stable") }
+            return "\(String(decoding: key, as: UTF8.self)): \(why.joined(separator: ", "))"
+        }
+    }
+
     /// Age of the oldest unacknowledged record, on this lane's own clock.
     private func lagSeconds(_ sender: StreamSender, at now: Instant) -> Double {
         let since: UInt64

@@ -43,7 +43,7 @@ extension LaneNode {
         for id in siblingIDs { siblings[id].map { beat($0) } }
         let open = unresolved
         unresolved.removeAll()
-        for (key, doubt) in open { requestAssertion(key, doubt ? .doubt : .overtaken) }
+        for (key, cause) in open { requestAssertion(key, cause) }
     }
 
     // MARK: Writes
@@ -177,7 +177,7 @@ extension LaneNode {
         clock.observe(max(tops.version, tops.touch).stamp)
         if let tops = cause == .missed ? tops : unsettled(tops) {
             index.merge(tops)
-        } else if cause == .overtaken && index[tops.key] == nil {
+        } else if cause < .missed && index[tops.key] == nil {
             return awaitMirror(requester)
         }
         let request = takeRequest()
@@ -201,7 +201,8 @@ extension LaneNode {
         case .top(let cause):
             let empty = KeyTops(
                 key: assertion.key, version: .zero, content: .none, touch: .zero, touchExpiry: 0, holder: laneID)
-            let tops = index[assertion.key]?.tops(of: assertion.key) ?? empty
+            var tops = index[assertion.key]?.tops(of: assertion.key) ?? empty
+            if cause == .touched { (tops.version, tops.content) = (.zero, .none) }
             send(.assert(request: request, hops: assertion.hops + 1, cause: cause, tops: tops), on: link)
         }
     }
@@ -210,6 +211,7 @@ extension LaneNode {
         switch assertion.task {
         case .apply(let record): admitLanding(record, assertion: false, .assertion(request))
         case .top(.doubt): admitDoubt(assertion.key, .assertion(request))
+        case .top(.touched): landTouch(assertion.key, .assertion(request))
         case .top: landTop(assertion.key, .assertion(request))
         }
     }

@@ -146,16 +146,17 @@ extension LaneNode {
         var stable = lastGroupFloor
         for id in siblingIDs { stable = min(stable, siblings[id]?.groupFloor ?? 0) }
         if isPlanted(.forgetsTooEarly) { stable = origin }
-        guard stable > stableFloor || isPlanted(.forgetsTooEarly) else { return }
+        // The floor stands still while versions are ahead of the wall clock; what was pinned then must not stay for ever.
+        guard stable > stableFloor || pinnedWereLeft || isPlanted(.forgetsTooEarly) else { return }
         stableFloor = max(stableFloor, stable)
-        index.forget(upTo: stableFloor, pinned: { isPinned($0, $1) }) { key, version in
+        pinnedWereLeft = index.forget(upTo: stableFloor, pinned: { isPinned($0, $1) }) { key, version in
             counters.forgotten += 1
             observe(.forgotten(key: key, version: version))
         }
     }
 
     /// A key that something is still to be done about.
-    private func isPinned(_ key: [UInt8], _ entry: KeyEntry) -> Bool {
+    func isPinned(_ key: [UInt8], _ entry: KeyEntry) -> Bool {
         work[key] != nil || assertionOf[key] != nil || servers.contains { $0.missed[key] != nil } || isTouchOnItsWay(entry)
     }
 
@@ -244,6 +245,19 @@ extension LaneNode {
         ceilingAt = log.tail
     }
 
+    /// True when a version may be given: if durability is to mean the disk, then none above the ceiling that stands there, or a
+    /// machine that loses its power would give it again. Otherwise asks for the ceiling to be raised.
+    func mayStamp() -> Bool {
+        guard configuration.site.durability == .disk, clock.floorForLaterTicks(at: now) >= durableCeiling else { return true }
+        // A write that the log cannot take is refused with the reason.
+        guard log.hasRoom(forBytes: 4_096, owed: owedBytes) else { return true }
+        if !waitsForCeiling {
+            waitsForCeiling = true
+            logCeiling()
+        }
+        return false
+    }
+
     /// A new segment begins with what older ones say about the lane, so that they can be deleted.
     func carryIntoNewSegment() {
         let segment = log.segment
@@ -288,8 +302,13 @@ extension LaneNode {
 
     func askForSync() {
         guard !syncUnderWay, log.synced < log.tail else { return }
+        if waitsForCeiling { return startSync() }
         let due = monotonic - lastSyncAt >= UInt64(times.syncMilliseconds) * 1_000
         guard due || heldReplies.first.map({ $0.offset > log.synced }) ?? false || holdsBackUnsynced else { return }
+        startSync()
+    }
+
+    private func startSync() {
         syncUnderWay = true
         lastSyncAt = monotonic
         effects.actions.append(.sync)
@@ -304,7 +323,13 @@ extension LaneNode {
     func synced(_ offset: LogOffset) {
         syncUnderWay = false
         log.noteSynced(offset)
-        if ceilingAt <= log.synced { durableCeiling = ceiling }
+        if ceilingAt <= log.synced {
+            durableCeiling = ceiling
+            if waitsForCeiling {
+                waitsForCeiling = false
+                drainAll()
+            }
+        }
         for site in siteOrder {
             if let sender = senders[site], sender.loggedAt <= log.synced { sender.durable = max(sender.durable, sender.logged) }
         }
@@ -350,7 +375,7 @@ extension LaneNode {
             index.raise(
                 record.key, version: record.version, content: record.content, holder: laneID, offset: open.offset,
                 recordBytes: open.recordBytes)
-            unresolved.append((record.key, false))
+            unresolved.append((record.key, .overtaken))
             observe(
                 .committed(
                     key: record.key, version: record.version, content: record.content, value: record.payload,

@@ -13,12 +13,14 @@ public enum LinkPurpose: UInt8, Sendable {
 
 /// Why a key is to be written again.
 public enum AssertionCause: UInt8, Sendable, Comparable {
+    /// Its touch may not have landed; its value has, and may have been replaced since by one that nobody remembers.
+    case touched = 0
     /// Something below its top has landed, or may have.
-    case overtaken = 0
+    case overtaken = 1
     /// A server lacks it: it is written again even if everybody else has let go of it long since.
-    case missed = 1
+    case missed = 2
     /// Nobody knows what the site holds of it: that is read, and written again under a new version.
-    case doubt = 2
+    case doubt = 3
 
     /// By how much must be done.
     public static func < (one: AssertionCause, two: AssertionCause) -> Bool { one.rawValue < two.rawValue }

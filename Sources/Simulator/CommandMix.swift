@@ -138,7 +138,9 @@ extension Client {
 
     private func metaDelete(_ key: Int, _ world: World) -> Command {
         opaque += 1
-        return text("md \(world.keys[key].name) O\(opaque)\r\n", key, .delete, .meta(opaque: opaque, isQuiet: false))
+        // What is marked as stale goes on being served at this site; to the others it is an invalidation.
+        let mark = random.chance(0.3) ? " I T\(20 + random.below(60))" : ""
+        return text("md \(world.keys[key].name)\(mark) O\(opaque)\r\n", key, .delete, .meta(opaque: opaque, isQuiet: false))
     }
 
     private func count(_ key: Int, _ world: World) -> Command {

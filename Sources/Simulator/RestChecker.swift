@@ -29,8 +29,8 @@ extension World {
                 }
                 let busy = ["writes_under_way", "assertions_under_way", "writes_parked"].filter { status.gauges[$0] ?? 0 > 0 }
                 if entries != 0 || !busy.isEmpty {
-                    let details = busy.map { "\($0) \(Int(status.gauges[$0] ?? 0))" }.joined(separator: ", ")
-                    return "\(host.name) has \(Int(entries)) keys in its index \(details)"
+                    let details = busy.map { "\($0) \(Int(status.gauges[$0] ?? 0))" } + (host.node?.indexedKeys ?? [])
+                    return "\(host.name) has \(Int(entries)) keys in its index; \(details.joined(separator: "; "))"
                 }
             }
         }
@@ -138,9 +138,6 @@ struct Wanted {
     /// Largest difference of expiries in whole seconds that is nobody's fault: two roundings.
     static let roundingSeconds: UInt64 = 2
 
-    /// A command that waits in a stopped process reaches memcached as much later as that process was stopped.
-    static let stopSeconds: UInt64 = 16
-
     let key: SimulatedKey
     let record: CommittedRecord?
     let touch: CommittedRecord?
@@ -160,8 +157,7 @@ struct Wanted {
         self.touch = touch
         let expiry = touch?.expiry ?? record?.expiry ?? 0
         endsAt = expiry == 0 ? 0 : expiry / 1_000_000
-        let stops = world.options.faults.contains(.pauses) ? Self.stopSeconds : 0
-        toleranceSeconds = Self.roundingSeconds + (world.clockSkewMax + 999_999) / 1_000_000 * 2 + stops
+        toleranceSeconds = Self.roundingSeconds + (world.clockSkewMax + 999_999) / 1_000_000 * 2
         let wall = (SimulationOptions.wallMicroseconds + world.now) / 1_000_000
         // A touch may have come when nothing was left there to be touched.
         let isTouchedLate = touch.map { world.history.wasLate($0.version, at: site) } ?? false
@@ -182,7 +178,7 @@ struct Wanted {
 
     func compare(_ server: ServerHost, in world: World) -> Finding {
         let wall = SimulationOptions.wallMicroseconds + world.now
-        guard let item = server.model.item(key.bytes, atWallMicroseconds: wall) else {
+        guard let item = server.model.item(key.bytes, atWallMicroseconds: wall), !item.isStale else {
             return isLive && !isEdge ? .missing : .same
         }
         guard isLive, let record else {

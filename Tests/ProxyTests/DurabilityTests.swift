@@ -26,6 +26,24 @@ import WriteLog
         #expect(bench.heard(client) == "STORED\r\n")
     }
 
+    @Test("Durability disk: no version is given above the ceiling that is on the disk, so that none is given twice")
+    func ceilingFirst() {
+        var plan = BenchPlan()
+        plan.durability = .disk
+        let first = Bench.serving(plan)
+        first.advance(milliseconds: 300)
+        let bench = Bench(plan, after: first)
+        bench.syncHangs = true
+        bench.bringUp("cache1")
+        bench.bringUp("backup1")
+        let client = bench.client()
+        bench.ask(client, "set k 0 0 1\r\nx\r\nget k\r\n")
+        #expect(bench.commands("cache1") == "", "a power failure would forget how far the clock has gone")
+        bench.step(.synced(bench.node.log.tail))
+        bench.settle()
+        #expect(bench.commands("cache1") == "set k 0 0 1\r\nx\r\n", "and the read waits for the write")
+    }
+
     @Test("A full disk refuses writes with a clear error, reads go on, and writes go on once there is room")
     func fullDisk() {
         let bench = Bench(diskIsFull: true)
@@ -80,6 +98,25 @@ import WriteLog
         #expect(again.logged.map(\.kind).prefix(2) == [.intent, .commit])
         again.advance(milliseconds: 300)
         #expect(again.commands("cache1").contains("ms k 1\r\nx\r\n"))
+    }
+
+    @Test("After a restart a touch that may not have landed is written again; the value below it, which had, is not")
+    func onlyTheTouch() throws {
+        var plan = BenchPlan()
+        plan.hasBackup = false
+        plan.elsewhere = ["south"]
+        let first = Bench.serving(plan)
+        let stream = try first.openStream()
+        first.tell(stream, .record(Bench.record("k", "old", position: 1, seconds: 1)))
+        first.answer("cache1", "HD\r\n")
+        first.advance(milliseconds: 500)
+        var touch = Bench.record("k", "", position: 2, seconds: 9)
+        touch.content = .touch
+        touch.expiry = first.now.wallMicroseconds + 100_000_000
+        first.tell(stream, .record(touch))
+        let bench = Bench.serving(plan, after: first)
+        bench.advance(milliseconds: 200)
+        #expect(bench.commands("cache1") == "mg k T99\r\n", "another lane may have written a younger value, long stable by now")
     }
 
     @Test("An incr whose process died is in doubt: what the site holds is read and written again, the incr is not")

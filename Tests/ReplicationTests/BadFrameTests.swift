@@ -90,7 +90,7 @@ import Testing
             #expect(changed(.record(record), at: 1, to: content) == .malformed(type: 17), "a record is about something")
         }
         #expect(changed(.mirror(sequence: 1, tops: tops), at: 21, to: 4) == .malformed(type: 4))
-        for cause in [3, 255] as [UInt8] { #expect(changed(examples[10], at: 10, to: cause) == .malformed(type: 11)) }
+        for cause in [4, 255] as [UInt8] { #expect(changed(examples[10], at: 10, to: cause) == .malformed(type: 11)) }
         for flag in [2, 255] as [UInt8] {
             #expect(changed(.fetched(request: 1, record: nil), at: 9, to: flag) == .malformed(type: 14))
             #expect(changed(examples[16], at: 3, to: flag) == .malformed(type: 16))

@@ -137,7 +137,8 @@ extension SeededRandom {
         case 7: .forward(request: number(), hops: small(), write: write())
         case 8: .forwardReply(request: number(), kind: small(), reply: bytes(below(2_000)))
         case 9: .apply(request: number(), hops: small(), record: record())
-        case 10: .assert(request: number(), hops: small(), cause: [.overtaken, .missed, .doubt][below(3)], tops: tops())
+        case 10:
+            .assert(request: number(), hops: small(), cause: [.touched, .overtaken, .missed, .doubt][below(4)], tops: tops())
         case 11: .done(request: number())
         case 12: .fetch(request: number(), key: key(), version: version())
         case 13: .fetched(request: number(), record: chance(0.5) ? record() : nil)
