@@ -70,13 +70,24 @@ public final class LogFolder: Sendable {
         return "\(folder)/segment-\(String(repeating: "0", count: max(0, 12 - digits.count)))\(digits).log"
     }
 
+    /// Locks a file, and waits a second for whoever is about to let go: a process that is going down, or a child of one that has not
+    /// yet become another program. As `flock`: 0, or -1 and `errno`.
+    private static func patiently(_ descriptor: Int32) -> Int32 {
+        for _ in 0..<20 {
+            if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return 0 }
+            guard errno == EWOULDBLOCK else { return -1 }
+            usleep(50_000)
+        }
+        return flock(descriptor, LOCK_EX | LOCK_NB)
+    }
+
     private static func takeFolder(_ path: String) throws(DiskError) -> OpenFile {
         try Posix.makeFolder(path)
         // The log holds every value that passes: nobody else may read it, whatever the folder was before.
         try Posix.retry("closing to others", path) { chmod(path, 0o700) }
         let lock = try OpenFile("\(path)/lock", flags: O_RDWR | O_CREAT)
         do throws(DiskError) {
-            try Posix.retry("locking", lock.path) { flock(lock.descriptor, LOCK_EX | LOCK_NB) }
+            try Posix.retry("locking", lock.path) { patiently(lock.descriptor) }
         } catch  where error.code == EWOULDBLOCK {
             let holder = String(decoding: try lock.read(32, at: 0).prefix { $0 >= 48 && $0 <= 57 }, as: UTF8.self)
             throw DiskError(
