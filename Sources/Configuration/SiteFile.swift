@@ -23,7 +23,7 @@ struct SiteFile {
     /// Every time-out and interval.
     static let milliseconds = 1...3_600_000
     /// Silence counts as death only after this many heartbeats failed to come.
-    static let heartbeatsMissedMin = 3
+    static let heartbeatsMissedMin = 6
 
     private static let keys = [
         "site", "federation", "servers", "backups", "proxies", "authority", "loops", "durability", "unreachable-reads", "flush",

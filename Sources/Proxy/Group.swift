@@ -224,6 +224,7 @@ extension LaneNode {
         say(.warning, "sibling lost lane=\(lane) reason=\(reason)")
         distrustServers(cutOffAt: lane)
         membershipChanged()
+        dropUnstamped(of: lane)
         redirect(from: lane)
         if sibling.mayStillWrite {
             // Whether it runs at all is best learned at once.

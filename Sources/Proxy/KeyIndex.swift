@@ -44,6 +44,8 @@ struct KeyIndex {
     private var entries: [[UInt8]: KeyEntry] = [:]
     /// Every raise in the order it happened; the front is looked at first when keys are forgotten.
     private var raises: Deque<(key: [UInt8], top: Version)> = []
+    /// Raises that the floor has passed while their keys were pinned; some of them are looked at each time.
+    private var held: Deque<(key: [UInt8], top: Version)> = []
 
     var count: Int { entries.count }
     var keys: [[UInt8]] { Array(entries.keys) }
@@ -107,25 +109,22 @@ struct KeyIndex {
     mutating func forget(
         upTo floor: UInt64, pinned: ([UInt8], KeyEntry) -> Bool, forgotten: ([UInt8], Version) -> Void
     ) -> Bool {
-        var looks = raises.count
-        var wasPinned = false
-        while looks > 0, let first = raises.first {
-            looks -= 1
-            guard let entry = entries[first.key], entry.top == first.top else {
-                raises.removeFirst()  // raised again since: a later element of the queue speaks for it
-                continue
-            }
-            guard first.top.stamp <= floor else { return wasPinned }
-            raises.removeFirst()
-            if pinned(first.key, entry) {
-                raises.append(first)
-                wasPinned = true
+        func letGo(_ raise: (key: [UInt8], top: Version)) {
+            // Raised again since: a later element speaks for it.
+            guard let entry = entries[raise.key], entry.top == raise.top else { return }
+            if pinned(raise.key, entry) {
+                held.append(raise)
             } else {
-                entries[first.key] = nil
-                forgotten(first.key, first.top)
+                entries[raise.key] = nil
+                forgotten(raise.key, raise.top)
             }
         }
-        return wasPinned
+        for _ in 0..<min(held.count, Limits.heldLooksMax) { letGo(held.removeFirst()) }
+        while let first = raises.first {
+            if let entry = entries[first.key], entry.top == first.top, first.top.stamp > floor { break }
+            letGo(raises.removeFirst())
+        }
+        return !held.isEmpty
     }
 }
 

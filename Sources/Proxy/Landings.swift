@@ -33,7 +33,7 @@ extension LaneNode {
         if assertion {
             if record.version < (record.content == .touch ? entry.top : entry.version) {
                 // The top has moved on; whether it landed before or after what was seen to land, nobody here knows.
-                return landTop(record.key, requester)
+                return record.content == .touch ? landTouch(record.key, requester) : landTop(record.key, requester)
             }
             counters.assertions += 1
             observe(.asserted(key: record.key, version: record.version))

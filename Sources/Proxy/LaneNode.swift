@@ -126,6 +126,7 @@ public final class LaneNode {
     var samples: Deque<LagSample> = []
     /// First position committed in each kept segment, and where a reader must start to find its intents.
     var segmentStarts: Deque<SegmentStart>
+    var straddling: StraddlingCommits
     var firstSegment: UInt64
     var carriedSegment: UInt64
     /// No stamp above this is given before a higher ceiling is in the log.
@@ -136,7 +137,8 @@ public final class LaneNode {
     var pinnedWereLeft = false
     /// Writes wait for the ceiling to be raised on the disk.
     var waitsForCeiling = false
-    var ceilingAt = LogOffset.zero
+    /// Ceilings in the log, each with the end of its record, that are not yet on the disk.
+    var ceilingsToSync: Deque<(offset: LogOffset, ceiling: UInt64)> = []
     /// Where the newest record of a write is in the log.
     var lastWriteAt = LogOffset.zero
     var landedFloorTold = LogOffset.zero
@@ -189,6 +191,7 @@ public final class LaneNode {
         owners = Array(repeating: nil, count: federation.slotCount)
         stableFloor = recovery.stableFloor
         segmentStarts = recovery.segmentStarts
+        straddling = recovery.straddling
         self.firstSegment = firstSegment
         carriedSegment = tail.segment(segmentBytes: site.segmentBytes)
         ceiling = recovery.clockFloor

@@ -14,6 +14,24 @@ struct SegmentStart: Sendable {
     var readFrom: LogOffset
 }
 
+/// Commits whose intents, with the payloads, are in an earlier segment: that one is needed for as long as they are.
+struct StraddlingCommits: Sendable {
+    private var highest: [UInt64: Position] = [:]
+
+    /// Takes in a commit and the addresses of it and its intent.
+    mutating func note(_ position: Position, intent: LogOffset, commit: LogOffset, _ segmentBytes: Int) {
+        let segment = intent.segment(segmentBytes: segmentBytes)
+        guard position > .zero, segment < commit.segment(segmentBytes: segmentBytes) else { return }
+        highest[segment] = max(highest[segment] ?? .zero, position)
+    }
+
+    /// Highest position that needs the segment, although it was committed in a later one.
+    subscript(segment: UInt64) -> Position { highest[segment] ?? .zero }
+
+    /// The segment is deleted.
+    mutating func remove(_ segment: UInt64) { highest[segment] = nil }
+}
+
 /// A write that the log holds without an outcome.
 struct OpenIntent: Sendable {
     var offset: LogOffset
@@ -36,6 +54,7 @@ public struct LaneRecovery: Sendable {
     private(set) var acknowledged: [SiteID: Position] = [:]
     private(set) var servers: [String: KnownServer] = [:]
     private(set) var segmentStarts: Deque<SegmentStart> = []
+    private(set) var straddling = StraddlingCommits()
     private var open: [LogOffset: OpenIntent] = [:]
     private var landedFloor = LogOffset.zero
     private var rebuilt = KeyIndex()
@@ -57,9 +76,11 @@ public struct LaneRecovery: Sendable {
         case .intent, .derivedIntent:
             open[offset] = OpenIntent(offset: offset, record: record, recordBytes: UInt32(bytes))
         case .commit:
+            committed = max(committed, record.position)
+            straddling.note(record.position, intent: LogOffset(record.reference), commit: offset, configuration.site.segmentBytes)
+            // Without its intent it was shipped long since, and the segment of the intent deleted.
             guard let intent = open.removeValue(forKey: LogOffset(record.reference)) else { return }
             note(intent.record, at: intent.offset, bytes: intent.recordBytes)
-            committed = max(committed, record.position)
         case .commitValue:
             open[LogOffset(record.reference)] = nil
             note(record, at: offset, bytes: UInt32(bytes))

@@ -34,6 +34,8 @@ enum Limits {
     static func logReserveBytes(_ segmentBytes: Int) -> Int { min(4 << 20, segmentBytes / 16) }
     /// How far ahead of the wall clock the persisted clock ceiling is set, in microseconds.
     static let ceilingAheadMicroseconds: UInt64 = 10_000_000
+    /// Pinned keys of the index that are looked at in a tick, whether they may go.
+    static let heldLooksMax = 2_048
     /// How late a lane must have come to its tick for the log to mention it, in microseconds.
     static let stallWarningMicroseconds: UInt64 = 500_000
     /// Longest time that an orderly leave waits for its streams, in microseconds.

@@ -273,7 +273,8 @@ extension LaneNode {
         operation.decided = true
         settleOwed(operation)
         operation.position = nextPosition(write.key)
-        log.append(LogRecord(kind: .commit, position: operation.position, reference: operation.intent.raw))
+        let offset = log.append(LogRecord(kind: .commit, position: operation.position, reference: operation.intent.raw))
+        straddling.note(operation.position, intent: operation.intent, commit: offset, log.segmentBytes)
         committedRecord(
             operation, clientFlags: write.clientFlags, expiry: write.expiry,
             value: operation.content == .value ? Array(write.payload) : [])

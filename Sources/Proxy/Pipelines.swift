@@ -302,7 +302,7 @@ extension LaneNode {
         observe(.landed(key: operation.key, version: operation.version, content: operation.content, server: server.index))
         let isWhole = operation.content == .tombstone || (operation.content == .value && !operation.effect.readsBack)
         if isWhole, !reply.kind.isError, let how = server.missed[operation.key], how != .doubt,
-            !server.repairing.contains(operation.key)
+            !server.repairing.contains(operation.key), operation.version >= index[operation.key]?.version ?? .zero
         {
             server.missed[operation.key] = nil
             settle(server)

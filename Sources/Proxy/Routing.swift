@@ -104,6 +104,18 @@ extension LaneNode {
         if monotonic - min(sibling.heardAt ?? 0, monotonic) >= lease { askOthers(sibling) }
     }
 
+    /// Writes that a sibling passed on and that still wait for their version are not done any more: it asks another for them, or has
+    /// told its clients that it does not know.
+    func dropUnstamped(of lane: LaneID) {
+        func isOf(_ completion: Completion) -> Bool { if case .forwarded(lane, _) = completion { true } else { false } }
+        parked.removeAll { isOf($0.1) }
+        forwards = forwards.filter { !isOf($0.value.completion) }
+        for (key, keyWork) in work {
+            keyWork.waiters.removeAll { if case .write(_, let completion) = $0 { isOf(completion) } else { false } }
+            dropIfIdle(key, keyWork)
+        }
+    }
+
     /// Asks the successors for the certain writes that a sibling was asked for.
     func askOthers(_ sibling: Sibling) {
         sibling.mayStillWrite = false

@@ -33,13 +33,14 @@ extension LaneNode {
     /// after a restart. A wall clock that jumps is no pause.
     func rejoinAfterPause(since before: Instant) {
         let paused = now.monotonicMicroseconds - min(before.monotonicMicroseconds, now.monotonicMicroseconds)
-        guard paused > leaseMicroseconds, state != .joining, !siblingIDs.isEmpty else { return }
-        if state == .serving {
+        guard paused > leaseMicroseconds, !siblingIDs.isEmpty else { return }
+        if state != .leaving {
             state = .joining
             joiningSince = monotonic
         }
         for id in siblingIDs {
             guard let sibling = siblings[id] else { continue }
+            if let pending = sibling.pending { hangUp(pending, "this lane was paused while it called") }
             if let link = sibling.link { hangUp(link, "this lane was paused for \(paused / 1_000) ms") }
             sibling.unreachable = false
             sibling.retryAt = monotonic
@@ -203,8 +204,7 @@ extension LaneNode {
         landedIsTold = false
         guard log.hasRoom(forBytes: 4_096, owed: owedBytes) else { return }
         // Renewed well before it is reached, and so seldom that an idle lane writes next to nothing.
-        let ahead = HybridClock.stamp(atWall: now.wallMicroseconds + Limits.ceilingAheadMicroseconds / 2)
-        if ceiling < max(ahead, clock.last) { logCeiling() }
+        if ceiling < ceiling(ahead: Limits.ceilingAheadMicroseconds / 2) { logCeiling() }
         for server in servers where !server.isLogged { logServer(server) }
         for site in siteOrder {
             // One at a time: a newer one before the last is synced would put off for ever what slow disks make durable.
@@ -237,12 +237,16 @@ extension LaneNode {
 
     /// Moves the clock's ceiling ahead of the clock; with it goes what a restart must not forget.
     func logCeiling() {
-        let wall = HybridClock.stamp(atWall: now.wallMicroseconds + Limits.ceilingAheadMicroseconds)
-        ceiling = max(ceiling, wall, clock.last + HybridClock.stamp(atWall: Limits.ceilingAheadMicroseconds / 10))
+        ceiling = max(ceiling, ceiling(ahead: Limits.ceilingAheadMicroseconds))
         log.append(
             LogRecord(
                 kind: .ceiling, position: committed, version: Version(stamp: ceiling, origin: laneID), reference: stableFloor))
-        ceilingAt = log.tail
+        ceilingsToSync.append((log.tail, ceiling))
+    }
+
+    /// A stamp so far ahead of both the wall clock and whatever was heard from clocks that are ahead of it.
+    private func ceiling(ahead microseconds: UInt64) -> UInt64 {
+        max(HybridClock.stamp(atWall: now.wallMicroseconds), clock.last) + HybridClock.stamp(atWall: microseconds)
     }
 
     /// True when a version may be given: if durability is to mean the disk, then none above the ceiling that stands there, or a
@@ -264,7 +268,8 @@ extension LaneNode {
         guard segment != carriedSegment, log.tail.raw % UInt64(log.segmentBytes) != 0 else { return }
         guard log.hasRoom(forBytes: 4_096 + servers.count * 512, owed: owedBytes) else { return }
         carriedSegment = segment
-        let lowest = operations.values.lazy.filter { $0.intent > .zero && !$0.decided }.map(\.intent).min()
+        let underWay = operations.values.lazy.filter { $0.intent > .zero && !$0.decided }.map(\.intent).min()
+        let lowest = [underWay, openIntents.map(\.offset).min()].compactMap(\.self).min()
         let start = LogOffset(segment * UInt64(log.segmentBytes))
         segmentStarts.append(SegmentStart(segment: segment, firstPosition: committed.next, readFrom: min(lowest ?? start, start)))
         logCeiling()
@@ -323,12 +328,13 @@ extension LaneNode {
     func synced(_ offset: LogOffset) {
         syncUnderWay = false
         log.noteSynced(offset)
-        if ceilingAt <= log.synced {
-            durableCeiling = ceiling
-            if waitsForCeiling {
-                waitsForCeiling = false
-                drainAll()
-            }
+        while let first = ceilingsToSync.first, first.offset <= log.synced {
+            ceilingsToSync.removeFirst()
+            durableCeiling = first.ceiling
+        }
+        if waitsForCeiling && clock.floorForLaterTicks(at: now) < durableCeiling {
+            waitsForCeiling = false
+            drainAll()
         }
         for site in siteOrder {
             if let sender = senders[site], sender.loggedAt <= log.synced { sender.durable = max(sender.durable, sender.logged) }
@@ -345,15 +351,17 @@ extension LaneNode {
     private func retain() {
         while firstSegment < log.segment {
             let end = LogOffset((firstSegment + 1) * UInt64(log.segmentBytes))
-            guard let next = segmentStarts.first(where: { $0.segment > firstSegment }), next.readFrom >= end, log.synced >= end,
-                landedFloorTold >= end
+            guard let next = segmentStarts.first(where: { $0.segment > firstSegment }), log.synced >= end, landedFloorTold >= end,
+                openIntents.allSatisfy({ $0.offset >= end })
             else { return }
-            let last = Position(next.firstPosition.raw - 1)
+            let last = max(Position(next.firstPosition.raw - 1), straddling[firstSegment])
             guard siteOrder.allSatisfy({ senders[$0].map { $0.durable >= last } ?? true }) else { return }
             if let lowest = index.lowestOffset(of: laneID), lowest < end { return }
             effects.actions.append(.deleteSegment(firstSegment))
+            straddling.remove(firstSegment)
             firstSegment += 1
             while let first = segmentStarts.first, first.segment < firstSegment { segmentStarts.removeFirst() }
+            for place in segmentStarts.indices { segmentStarts[place].readFrom = max(segmentStarts[place].readFrom, end) }
         }
     }
 
@@ -370,7 +378,8 @@ extension LaneNode {
                 committed = committed.next
                 position = committed
             }
-            log.append(LogRecord(kind: .commit, position: position, reference: open.offset.raw))
+            let offset = log.append(LogRecord(kind: .commit, position: position, reference: open.offset.raw))
+            straddling.note(position, intent: open.offset, commit: offset, log.segmentBytes)
             if position > .zero { shipGate.append((position, 0, log.tail)) }
             index.raise(
                 record.key, version: record.version, content: record.content, holder: laneID, offset: open.offset,

@@ -158,7 +158,7 @@ import Testing
         ),
         (
             "site: north", "times: {heartbeat: 500ms}\nsite: north",
-            "north.yaml:1:20: sibling-timeout (1000ms) is below 3 heartbeats of 500ms. Raise sibling-timeout or lower heartbeat, or every late packet counts as a death."
+            "north.yaml:1:20: sibling-timeout (1000ms) is below 6 heartbeats of 500ms. Raise sibling-timeout or lower heartbeat, or every late packet counts as a death."
         ),
         (
             "site: north", "times: {retry-min: 5s}\nsite: north",

@@ -73,6 +73,7 @@ final class Bench {
     private(set) var closed: Set<ConnectionID> = []
     private(set) var lines: [String] = []
     private(set) var finished = false
+    private(set) var deleted: [UInt64] = []
     /// The log as it reached the kernel.
     private(set) var disk: [UInt8]
     /// Segments cannot be made.
@@ -85,10 +86,13 @@ final class Bench {
     static let s1 = LaneID(site: SiteID(2), proxy: 1, lane: 0)
 
     /// A lane that starts; with an `earlier` bench, from what that one's disk holds.
-    init(_ plan: BenchPlan = BenchPlan(), after earlier: Bench? = nil, diskIsFull: Bool = false, clockSetBackSeconds: UInt64 = 0)
-    {
+    init(
+        _ plan: BenchPlan = BenchPlan(), after earlier: Bench? = nil, diskIsFull: Bool = false, syncHangs: Bool = false,
+        clockSetBackSeconds: UInt64 = 0
+    ) {
         self.plan = plan
         self.diskIsFull = diskIsFull
+        self.syncHangs = syncHangs
         configuration = LaneConfiguration(federation: plan.federation, site: plan.site, proxy: "n1", lane: 0)
         now = Instant(monotonicMicroseconds: 1_000_000_000, wallMicroseconds: 1_800_000_000_000_000)
         disk = earlier?.disk ?? []
@@ -159,7 +163,8 @@ final class Bench {
             reports.append(.logRead(offset, Array(disk[from..<min(disk.count, from + count)])))
         case .log(_, let line): lines.append(line)
         case .finished: finished = true
-        case .pause, .resume, .deleteSegment: break
+        case .deleteSegment(let segment): deleted.append(segment)
+        case .pause, .resume: break
         }
     }
 

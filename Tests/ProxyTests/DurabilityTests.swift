@@ -32,8 +32,7 @@ import WriteLog
         plan.durability = .disk
         let first = Bench.serving(plan)
         first.advance(milliseconds: 300)
-        let bench = Bench(plan, after: first)
-        bench.syncHangs = true
+        let bench = Bench(plan, after: first, syncHangs: true)
         bench.bringUp("cache1")
         bench.bringUp("backup1")
         let client = bench.client()

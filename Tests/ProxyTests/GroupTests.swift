@@ -88,6 +88,29 @@ import WriteLog
         #expect(bench.commands("cache1") == "set \(theirs) 0 0 1\r\nx\r\n")
     }
 
+    @Test("A write that a sibling passed on and that still waits for its version is not done once the link is gone")
+    func droppedUnstamped() throws {
+        var plan = Self.plan
+        plan.durability = .disk
+        let first = Bench.serving(plan)
+        first.advance(milliseconds: 300)
+        let bench = Bench(plan, after: first, syncHangs: true)
+        bench.bringUp("cache1")
+        let link = try bench.linkSibling()
+        let write = ForwardedWrite(
+            effect: 1, shape: 0, clientFlags: 0, exptime: 0, key: Array(ours.utf8),
+            command: Array("set \(ours) 0 0 1\r\nx\r\n".utf8), payloadStart: UInt32(13 + ours.utf8.count - 1), payloadCount: 1)
+        bench.tell(link, .forward(request: 5, hops: 1, write: write))
+        #expect(bench.node.work.count == 1, "it waits for the ceiling")
+        bench.lose(link)
+        bench.syncHangs = false
+        bench.step(.synced(bench.node.log.tail))
+        bench.settle()
+        bench.advance(milliseconds: 200)
+        #expect(bench.commands("cache1") == "", "n2 asks another for it, and its client writes on")
+        #expect(bench.node.work.isEmpty)
+    }
+
     @Test("A write is not done for a sibling that has not heard of this lane lately: it may have asked another")
     func leaseIsOver() throws {
         let link = try bench.linkSibling()

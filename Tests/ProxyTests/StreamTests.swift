@@ -215,6 +215,39 @@ import WriteLog
         #expect(destination().state == "streaming")
     }
 
+    @Test("A segment goes once every site has what is in it, even if writes were under way when the next one began")
+    func segmentsGo() throws {
+        var plan = Self.plan
+        plan.itemBytesMax = 64 * 1024
+        plan.segmentBytes = 1 << 20
+        let bench = Bench.serving(plan)
+        guard let id = bench.dialled({ if case .peer(Bench.identityOfS1, _, _) = $0 { true } else { false } }) else {
+            throw BenchError.notDialled
+        }
+        bench.step(.connected(id))
+        bench.settle()
+        bench.tell(id, .hello(bench.hello(.stream, from: Bench.s1)))
+        let client = bench.client()
+        let value = String(repeating: "v", count: 60_000)
+        bench.ask(client, "set k0 0 0 60000\r\n\(value)\r\n")
+        for number in 1..<40 {
+            // One write is under way at any time.
+            bench.ask(client, "set k\(number) 0 0 60000\r\n\(value)\r\n")
+            bench.answer("cache1", "STORED\r\n")
+            _ = bench.commands("cache1")
+        }
+        bench.answer("cache1", "STORED\r\n")
+        _ = try bench.words(id)
+        bench.advance(milliseconds: 500)
+        #expect(bench.deleted.isEmpty, "the south has none of it")
+        let stamp = (1_800_000_000 + 9) * 1_000_000 << 12 as UInt64
+        let back = try bench.openStream()
+        bench.tell(back, .promise(floor: stamp, stamp: stamp, wall: bench.now.wallMicroseconds, committed: Position(1)))
+        bench.tell(id, .acknowledge(Position(40)))
+        bench.advance(milliseconds: 12_000)
+        #expect(bench.deleted.first == 0)
+    }
+
     @Test("An acknowledgement of what was never sent ends the stream")
     func wrongAcknowledgement() throws {
         let id = try outgoing()
