@@ -29,6 +29,9 @@ KILLS = 10
 ORDERLY_EXIT_SECONDS = 5.0
 
 
+_DELETES_UNDER_WAY_MAX = 2
+
+
 def start_ledgers(federation: Federation, seed: int, *, clients: int = 10, pace: float = 0.004) -> list[Crew[LedgerResult]]:
     """Clients with a ledger at both sites."""
     return [
@@ -44,8 +47,13 @@ def finish_ledgers(crews: Sequence[Crew[LedgerResult]]) -> LedgerResult:
     return ledger.merged([result for crew in crews for result in crew.results()])
 
 
-def require_ledger_holds(federation: Federation, told: LedgerResult, further: Sequence[bytes] = ()) -> str:
-    """Lag comes to zero, nothing acknowledged is missing at either site, the sites are equal."""
+def require_ledger_holds(
+    federation: Federation, told: LedgerResult, further: Sequence[bytes] = (), *, deaths: int = 0
+) -> str:
+    """Lag comes to zero, nothing acknowledged is missing at either site, the sites are equal.
+
+    At each death of a proxy, deletes under way may be asked again of another, which no longer finds the key.
+    """
     quiet = federation.wait_quiet()
     complaints: list[str] = []
     wrong = ledger.missing(told, federation.sites)
@@ -54,6 +62,8 @@ def require_ledger_holds(federation: Federation, told: LedgerResult, further: Se
     comparison = compare(federation.north, federation.south, [*told.allowed, *further])
     if not comparison.equal:
         complaints.append(comparison.summary())
+    if len(told.deleted_already) > deaths * _DELETES_UNDER_WAY_MAX:
+        complaints.append(f"{len(told.deleted_already)} deletes found nothing: {'; '.join(told.deleted_already[:3])}")
     if told.wrong:
         complaints.append(f"{len(told.wrong)} answers contradict what was acknowledged before: {'; '.join(told.wrong[:3])}")
     if complaints:
@@ -264,7 +274,7 @@ def check_proxies_killed(world: World) -> str:
         time.sleep(1.0)
         told = finish_ledgers(crews)
         try:
-            text = require_ledger_holds(federation, told)
+            text = require_ledger_holds(federation, told, deaths=len(kills))
         except (Failed, TimeoutError) as error:
             raise Failed(f"after kill -9 of {' '.join(kills)}: {error}") from error
         require(told.reconnections > 0, "no client ever lost its connection: the kills hit nobody")

@@ -14,8 +14,9 @@ from meridian_system.client import Client, Reply, meta
 from meridian_system.federation import Site
 from meridian_system.memcached import Memcached
 
-LIFE_TOLERANCE_SECONDS = 2.5
-"""memcached counts whole seconds, each server from a start of its own; a site's life of an item is another server's, rounded."""
+LIFE_TOLERANCE_SECONDS = 4.0
+"""memcached counts whole seconds, each server from a start of its own; a site's life of an item is another server's, rounded. What an
+append or an increment leaves is read back in whole seconds, too, and taken for as old as the moment in which a busy proxy looks at it."""
 
 _BATCH = 64
 _FOREVER = -1

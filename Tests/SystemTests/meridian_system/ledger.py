@@ -41,6 +41,8 @@ class LedgerResult:
     losses: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     """Answers that contradict what the client was told before."""
+    deleted_already: list[str] = field(default_factory=list)
+    """Deletes of keys that were there, answered NOT_FOUND: a proxy that died had done them, and its neighbour was asked again."""
     reconnections: int = 0
     longest: float = 0.0
     """The longest that a request took, reconnection included, in seconds."""
@@ -56,6 +58,7 @@ class LedgerResult:
         self.errors += other.errors
         self.losses += other.losses
         self.wrong += other.wrong
+        self.deleted_already += other.deleted_already
         self.reconnections += other.reconnections
         self.longest = max(self.longest, other.longest)
         self.slowest = sorted(self.slowest + other.slowest, reverse=True)[:5]
@@ -141,6 +144,8 @@ class _Writer:
                 continue
             if reply is not None and reply.is_error:
                 self.result.errors[f"{step.name.split(' ')[0]}: {reply.line.decode(errors='replace')[:160]}"] += 1
+            elif reply is not None and step.value is _ABSENT and reply.line == b"NOT_FOUND":
+                self.result.deleted_already.append(f"{_now()} {key.decode()} was deleted already")
             elif reply is not None:
                 told = f"{step.name} was answered {reply.line.decode(errors='replace')[:60]}"
                 self.result.wrong.append(f"{_now()} {told} when the key held {_shown(self._known[key])}")
