@@ -9,6 +9,7 @@ import Configuration
 import DequeModule
 import Kernel
 import Memcache
+import Replication
 import WriteLog
 
 /// What the next reply on a backend connection answers.
@@ -79,16 +80,6 @@ final class BackendServer {
         case up
     }
 
-    /// How a key that the server missed is repaired.
-    enum Miss: Int {
-        /// By touching it again: its value was there before.
-        case touch
-        /// By writing its top again.
-        case top
-        /// By reading what the site holds and writing that again under a new version: nobody knows what the server did.
-        case doubt
-    }
-
     let index: Int
     let isBackup: Bool
     let definition: Backend
@@ -100,14 +91,12 @@ final class BackendServer {
     let sent = ByteQueue()
     /// Pid and start time, as the server last told; nil before it ever did.
     var incarnation: [UInt8]?
-    /// It has been met since this lane started.
-    var incarnationKnown = false
     /// Start time in seconds, as the server last told.
     var startedAt: UInt64 = 0
     /// A primary that came back with an empty memory, or was flushed: the backups that may hold what it lost.
     var recoveringFrom: Set<Int> = []
     /// Keys that were written while the server could not be; not yet repaired.
-    var missed: [[UInt8]: Miss] = [:]
+    var missed: [[UInt8]: AssertionCause] = [:]
     /// The same keys in the order in which they were missed; a key may stand here after it was repaired.
     var missedOrder: Deque<[UInt8]> = []
     /// More were missed than can be repaired: the server is flushed instead.
@@ -159,10 +148,10 @@ final class BackendServer {
         }
     }
 
-    func miss(_ key: [UInt8], _ how: Miss) {
+    func miss(_ key: [UInt8], _ how: AssertionCause) {
         guard !missedTooMany else { return }
         if missed[key] == nil { missedOrder.append(key) }
-        if how.rawValue > missed[key]?.rawValue ?? -1 { missed[key] = how }
+        missed[key] = max(how, missed[key] ?? how)
         if missed.count > Limits.missedKeysMax {
             missedTooMany = true
             missed.removeAll()

@@ -92,7 +92,7 @@ extension LaneNode {
         begin(operation, keyWork)
         for server in route(record.key).both {
             guard servers[server].acceptsWrites else {
-                noteMissed(servers[server], record.key, assertion && content == .touch ? .touch : .top)
+                noteMissed(servers[server], record.key, assertion && content == .touch ? .touched : .missed)
                 continue
             }
             operation.outstanding += 1
@@ -130,12 +130,16 @@ extension LaneNode {
         if isPlanted(.expiryRelative), expiry != 0 {
             expiry += now.wallMicroseconds - min(now.wallMicroseconds, HybridClock.wall(of: record.version.stamp))
         }
-        if record.content == .value, let entry = index[record.key], entry.touch > record.version {
-            operation.touch = entry.touch
-            operation.touchExpiry = entry.touchExpiry
-            expiry = entry.touchExpiry
-        }
+        expiry = takeTouch(operation, instead: expiry)
         return (expired(expiry) ? .tombstone : record.content, expiry)
+    }
+
+    /// The expiry that a value is to have: that of a younger touch, which the operation then lands as well, or its own.
+    func takeTouch(_ operation: Operation, instead own: UInt64) -> UInt64 {
+        guard operation.content == .value, let entry = index[operation.key], entry.touch > operation.version else { return own }
+        operation.touch = entry.touch
+        operation.touchExpiry = entry.touchExpiry
+        return entry.touchExpiry
     }
 
     // MARK: The top of a key

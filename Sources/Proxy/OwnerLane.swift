@@ -182,7 +182,7 @@ extension LaneNode {
                 keyWork.noteSent(operation.version, operation.content, to: server)
                 ask(servers[server], .landing(operation), write.shape) { $0.append(write.command) }
             } else {
-                noteMissed(servers[server], write.key, .top)
+                noteMissed(servers[server], write.key, .missed)
             }
         }
     }
@@ -332,16 +332,11 @@ extension LaneNode {
     /// The outcome of a conditional or derived write, for the server that did not decide it.
     private func sendOutcome(_ operation: Operation, clientFlags: UInt32, expiry: UInt64, value: [UInt8]) {
         let keyWork = workFor(operation.key)
-        var ends = expiry
-        if operation.content == .value, let entry = index[operation.key], entry.touch > operation.version {
-            // The touch came while the authority was asked: it is there already, and did not touch this value.
-            operation.touch = entry.touch
-            operation.touchExpiry = entry.touchExpiry
-            ends = entry.touchExpiry
-        }
+        // A touch that came while the authority was asked is there already, and did not touch this value.
+        let ends = takeTouch(operation, instead: expiry)
         for server in route(operation.key).both where server != operation.authority {
             guard servers[server].acceptsWrites else {
-                noteMissed(servers[server], operation.key, .top)
+                noteMissed(servers[server], operation.key, .missed)
                 continue
             }
             // Something younger is already on its way there.

@@ -3,6 +3,7 @@
 import Configuration
 import Kernel
 import Memcache
+import Replication
 import WriteLog
 
 extension LaneNode {
@@ -73,11 +74,10 @@ extension LaneNode {
         server.message = ""
         server.startedAt = startedAt
         server.incarnation = incarnation
-        server.incarnationKnown = true
         if let known, known != incarnation {
             // Its memory is empty; what it missed, it missed with everything else.
             server.missedTooMany = false
-            server.missed = server.missed.filter { $0.value == .top }
+            server.missed = server.missed.filter { $0.value == .missed }
             noteEmpty(server)
             say(.notice, "memcached restarted server=\(server.definition.name) recovering=\(server.recovering)")
         } else if server.missedTooMany {
@@ -170,7 +170,7 @@ extension LaneNode {
             }
             answered(operation)
         case .landing(let operation):
-            noteMissed(server, operation.key, .top)
+            noteMissed(server, operation.key, .missed)
             answered(operation)
         case .operationRead(let operation): operationReadLost(operation)
         case .tidy, .greeting, .amnesia: break
@@ -184,7 +184,7 @@ extension LaneNode {
     private func writeLost(_ server: BackendServer, _ operation: Operation) {
         guard let write = operation.write else { preconditionFailure("write \(operation.version) has no command") }
         if write.effect.isCertain {
-            noteMissed(server, operation.key, .top)
+            noteMissed(server, operation.key, .missed)
             if let held = operation.heldReply {
                 // The other server has done it already.
                 operation.heldReply = nil
@@ -321,7 +321,7 @@ extension LaneNode {
     }
 
     /// A write did not reach a server. The first time, the log and the siblings are told.
-    func noteMissed(_ server: BackendServer, _ key: [UInt8], _ how: BackendServer.Miss) {
+    func noteMissed(_ server: BackendServer, _ key: [UInt8], _ how: AssertionCause) {
         let wasBehind = server.isBehind
         server.miss(key, how)
         guard !wasBehind else { return }

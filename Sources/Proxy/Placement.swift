@@ -14,7 +14,7 @@ struct Place {
 extension LaneNode {
     /// Every server has been reached, or has been found unreachable. Before that, a lane that has just started would answer
     /// misses for what is there.
-    var serversTried: Bool { servers.allSatisfy { $0.acceptsWrites || $0.attempts > 0 || $0.incarnationKnown } }
+    var serversTried: Bool { servers.allSatisfy { $0.acceptsWrites || $0.attempts > 0 } }
 
     /// Lets the clients go on that came before the servers had been tried.
     func admitClients() {

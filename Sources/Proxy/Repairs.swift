@@ -3,7 +3,6 @@
 
 import Kernel
 import Memcache
-import Replication
 import WriteLog
 
 extension LaneNode {
@@ -125,13 +124,7 @@ extension LaneNode {
         while server.repairing.count < Limits.repairsMax, let key = server.missedOrder.popFirst() {
             guard let how = server.missed[key], server.repairing.insert(key).inserted else { continue }
             counters.repairs += 1
-            let cause: AssertionCause =
-                switch how {
-                case .touch: .touched
-                case .top: .missed
-                case .doubt: .doubt
-                }
-            requestAssertion(key, cause, repairing: server.index)
+            requestAssertion(key, how, repairing: server.index)
         }
         settle(server)
     }

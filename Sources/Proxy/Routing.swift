@@ -35,9 +35,8 @@ extension LaneNode {
                 ? sibling.dumped && sibling.mirrored != nil : waited || (sibling.unreachable && sibling.pending == nil)
         }
         // While somebody else serves, there is time to find one's own servers first.
-        let tried = servers.allSatisfy { $0.acceptsWrites || $0.attempts > 0 }
         let isNeeded = !siblingIDs.contains { siblings[$0]?.isServing ?? false }
-        guard ready, openIntents.isEmpty, tried || isNeeded else { return }
+        guard ready, openIntents.isEmpty, serversTried || isNeeded else { return }
         state = .serving
         say(.notice, "lane serves siblings=\(siblingIDs.filter { siblings[$0]?.isAlive ?? false }.count)")
         for id in siblingIDs { siblings[id].map { beat($0) } }

@@ -103,24 +103,22 @@ extension World {
         let wanted = Wanted(key, at: site, in: self)
         guard !wanted.isEdge else { return }
         let found = reply.values.first
-        let wall = SimulationOptions.wallMicroseconds + now
+        let primary = servers[sites[site].servers[key.primary]]
+        let backup = key.backups[site].map { servers[sites[site].servers[$0]] }
+        func held(by server: ServerHost?) -> MemcachedItem? {
+            server?.model.item(key.bytes, atWallMicroseconds: SimulationOptions.wallMicroseconds + now)
+        }
         if let found {
             // An item that was marked as stale is served, and counts for nothing; on the backup, if the primary was away then.
-            let places = [sites[site].servers[key.primary]] + (key.backups[site].map { [sites[site].servers[$0]] } ?? [])
-            if places.contains(where: { servers[$0].model.item(key.bytes, atWallMicroseconds: wall)?.isStale ?? false }) {
-                return
-            }
+            if held(by: primary)?.isStale ?? false || held(by: backup)?.isStale ?? false { return }
             guard wanted.isLive, let record = wanted.record, found.data == record.value, found.flags == record.flags else {
                 return violate(
                     .sitesAgree,
                     "a client of site \(site + 1) reads \(Story.readable(found.data)) from \(key.name); \(wanted.description)")
             }
         } else if wanted.isLive {
-            let primary = servers[sites[site].servers[key.primary]]
-            let backup = key.backups[site].map { servers[sites[site].servers[$0]] }
             let lost = primary.restarts > 0 || primary.wasFlushed || primary.evicted.contains(key.index) || primary.wasCutOff
-            let backupHolds = backup?.model.item(key.bytes, atWallMicroseconds: wall) != nil
-            if !lost || (backupHolds && !primary.evicted.contains(key.index)) {
+            if !lost || (held(by: backup) != nil && !primary.evicted.contains(key.index)) {
                 violate(.sitesAgree, "a client of site \(site + 1) misses \(key.name); \(wanted.description)")
             }
             figures[.missesExcused] += 1

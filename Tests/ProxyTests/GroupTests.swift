@@ -19,6 +19,13 @@ import WriteLog
     private let ours = Bench.key(ownedBy: Bench.n1)
     private let theirs = Bench.key(ownedBy: Bench.n2)
 
+    /// `set` of a key that is owned here, as n2 passes it on.
+    private var passedOn: ForwardedWrite {
+        ForwardedWrite(
+            effect: 1, shape: 0, clientFlags: 0, exptime: 0, key: Array(ours.utf8),
+            command: Array("set \(ours) 0 0 1\r\nx\r\n".utf8), payloadStart: UInt32(13 + ours.utf8.count - 1), payloadCount: 1)
+    }
+
     private func tops(_ key: String, seconds: UInt64, holder: LaneID = Bench.n2) -> KeyTops {
         KeyTops(
             key: Array(key.utf8), version: Version(stamp: (1_800_000_000 + seconds) * 1_000_000 << 12, origin: holder),
@@ -48,10 +55,7 @@ import WriteLog
     func servesOthers() throws {
         let link = try bench.linkSibling()
         _ = try bench.messages(link)
-        let write = ForwardedWrite(
-            effect: 1, shape: 0, clientFlags: 0, exptime: 0, key: Array(ours.utf8),
-            command: Array("set \(ours) 0 0 1\r\nx\r\n".utf8), payloadStart: UInt32(13 + ours.utf8.count - 1), payloadCount: 1)
-        bench.tell(link, .forward(request: 5, hops: 1, write: write))
+        bench.tell(link, .forward(request: 5, hops: 1, write: passedOn))
         #expect(bench.commands("cache1") == "set \(ours) 0 0 1\r\nx\r\n")
         bench.answer("cache1", "STORED\r\n")
         #expect(try bench.words(link).contains(.forwardReply(request: 5, kind: 0, reply: Array("STORED\r\n".utf8))))
@@ -97,10 +101,7 @@ import WriteLog
         let bench = Bench(plan, after: first, syncHangs: true)
         bench.bringUp("cache1")
         let link = try bench.linkSibling()
-        let write = ForwardedWrite(
-            effect: 1, shape: 0, clientFlags: 0, exptime: 0, key: Array(ours.utf8),
-            command: Array("set \(ours) 0 0 1\r\nx\r\n".utf8), payloadStart: UInt32(13 + ours.utf8.count - 1), payloadCount: 1)
-        bench.tell(link, .forward(request: 5, hops: 1, write: write))
+        bench.tell(link, .forward(request: 5, hops: 1, write: passedOn))
         #expect(bench.node.work.count == 1, "it waits for the ceiling")
         bench.lose(link)
         bench.syncHangs = false
@@ -120,10 +121,7 @@ import WriteLog
             bench.advance(milliseconds: 100)
         }
         #expect(!bench.closed.contains(link))
-        let write = ForwardedWrite(
-            effect: 1, shape: 0, clientFlags: 0, exptime: 0, key: Array(ours.utf8),
-            command: Array("set \(ours) 0 0 1\r\nx\r\n".utf8), payloadStart: UInt32(13 + ours.utf8.count - 1), payloadCount: 1)
-        bench.tell(link, .forward(request: 5, hops: 1, write: write))
+        bench.tell(link, .forward(request: 5, hops: 1, write: passedOn))
         #expect(bench.closed.contains(link))
         #expect(bench.commands("cache1") == "")
     }
@@ -166,10 +164,7 @@ import WriteLog
         bench.advance(milliseconds: 50)
         #expect(!bench.closed.contains(link))
         bench.pause(milliseconds: 10_000)
-        let write = ForwardedWrite(
-            effect: 1, shape: 0, clientFlags: 0, exptime: 0, key: Array(ours.utf8),
-            command: Array("set \(ours) 0 0 1\r\nx\r\n".utf8), payloadStart: UInt32(13 + ours.utf8.count - 1), payloadCount: 1)
-        bench.tell(link, .forward(request: 5, hops: 1, write: write))
+        bench.tell(link, .forward(request: 5, hops: 1, write: passedOn))
         #expect(bench.closed.contains(link))
         #expect(bench.commands("cache1") == "", "it was asked before the pause, and of another lane meanwhile")
         let client = bench.client()

@@ -17,7 +17,8 @@ import WriteLog
     private let bench = Bench.serving(Self.plan)
 
     /// The stream that this lane opened to the south, greeted back.
-    private func outgoing() throws -> ConnectionID {
+    private func outgoing(_ other: Bench? = nil) throws -> ConnectionID {
+        let bench = other ?? bench
         guard let id = bench.dialled({ if case .peer(Bench.identityOfS1, _, _) = $0 { true } else { false } }) else {
             throw BenchError.notDialled
         }
@@ -221,12 +222,7 @@ import WriteLog
         plan.itemBytesMax = 64 * 1024
         plan.segmentBytes = 1 << 20
         let bench = Bench.serving(plan)
-        guard let id = bench.dialled({ if case .peer(Bench.identityOfS1, _, _) = $0 { true } else { false } }) else {
-            throw BenchError.notDialled
-        }
-        bench.step(.connected(id))
-        bench.settle()
-        bench.tell(id, .hello(bench.hello(.stream, from: Bench.s1)))
+        let id = try outgoing(bench)
         let client = bench.client()
         let value = String(repeating: "v", count: 60_000)
         bench.ask(client, "set k0 0 0 60000\r\n\(value)\r\n")

@@ -27,9 +27,8 @@ STATUS_SECONDS = 0.5
 CUT_SECONDS = 30.0
 KILLS = 10
 ORDERLY_EXIT_SECONDS = 5.0
-
-
 _DELETES_UNDER_WAY_MAX = 2
+"""Deletes that one death of a proxy may leave to be asked again."""
 
 
 def start_ledgers(federation: Federation, seed: int, *, clients: int = 10, pace: float = 0.004) -> list[Crew[LedgerResult]]:
