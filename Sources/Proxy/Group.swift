@@ -107,9 +107,10 @@ extension LaneNode {
     private func stamp(of message: Message) -> UInt64 {
         switch message {
         case .heartbeat(let stamp, _, _, _, _, _), .promise(_, let stamp, _, _): stamp
-        case .mirror(_, let tops), .assert(_, _, _, let tops): max(tops.version, tops.touch).stamp
+        case .mirror(_, let tops): max(tops.version, tops.touch).stamp
+        case .assert(_, _, _, let doubted, let tops): max(doubted, tops.version, tops.touch).stamp
         case .apply(_, _, let record), .record(let record): record.version.stamp
-        case .fetched(_, let record): record?.version.stamp ?? 0
+        case .fetched(_, .found(let record)): record.version.stamp
         default: 0
         }
     }
@@ -294,12 +295,12 @@ extension LaneNode {
         case .apply(let request, let hops, let record):
             guard isCarriable(record.key) else { return refuse(link, "a record's key cannot be carried") }
             dispatchLanding(record, .lane(sibling.id, request), hops: hops)
-        case .assert(let request, let hops, let cause, let tops):
+        case .assert(let request, let hops, let cause, let doubted, let tops):
             guard isCarriable(tops.key) else { return refuse(link, "an assertion's key cannot be carried") }
-            dispatchAssertion(tops, cause, .lane(sibling.id, request), hops: hops)
+            dispatchAssertion(tops, cause, doubted: doubted, .lane(sibling.id, request), hops: hops)
         case .done(let request): assertionDone(request)
         case .fetch(let request, let key, let version): answerFetch(sibling, request, key, version)
-        case .fetched(let request, let record): fetched(request, record)
+        case .fetched(let request, let answer): fetched(request, answer)
         case .refill(let hops, let key): refill(key, hops: hops)
         case .backend(let server, let cutOff, let recovering): siblingSays(sibling, server: Int(server), cutOff, recovering, link)
         case .hello, .refuse, .record, .promise, .acknowledge: refuse(link, "a message has no place on a group link")
@@ -422,6 +423,7 @@ extension LaneNode {
             floor = min(floor, operation.version.stamp - 1)
         }
         for open in openIntents { floor = min(floor, open.record.version.stamp - 1) }
+        for version in doubts.values { floor = min(floor, version.stamp - 1) }
         return floor
     }
 
@@ -435,6 +437,7 @@ extension LaneNode {
         }
         for assertion in assertions.values { floor = min(floor, assertion.floor) }
         for fetch in fetches.values { hold(fetch.version) }
+        for awaited in awaitedTops { hold(awaited.version) }
         for keyWork in work.values {
             for case .landing(let record, _, _) in keyWork.waiters { hold(record.version) }
         }

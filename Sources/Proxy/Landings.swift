@@ -147,7 +147,7 @@ extension LaneNode {
     /// Writes the top of a key again, with its value from wherever it is; if nobody has it any more, what the site holds is
     /// written under a new version.
     func landTop(_ key: [UInt8], _ requester: Requester) {
-        guard let entry = index[key] else { return admitDoubt(key, requester) }
+        guard let entry = index[key] else { return admitDoubt(key, .lostValue, requester) }
         if entry.version == .zero && entry.touchDecides { return landTouch(key, requester) }
         switch entry.content {
         case .tombstone:
@@ -157,7 +157,8 @@ extension LaneNode {
         case .value where entry.holder == laneID && entry.recordBytes > 0:
             readRecord(entry.offset, bytes: Int(entry.recordBytes), for: .top(key, entry.version, requester))
         case .value where siblings[entry.holder]?.link != nil: fetch(key, entry.version, from: entry.holder, requester)
-        case .value, .none, .touch: admitDoubt(key, requester)
+        case .value where siblings[entry.holder] != nil: awaitTop(key, entry.version, requester)
+        case .value, .none, .touch: admitDoubt(key, .lostValue, requester)
         }
     }
 
@@ -175,7 +176,7 @@ extension LaneNode {
         if let record {
             admitLanding(record, assertion: true, requester)
         } else {
-            admitDoubt(key, requester)
+            admitDoubt(key, .lostValue, requester)
         }
     }
 
@@ -210,7 +211,7 @@ extension LaneNode {
             topFound(key, found.flatMap { replicated($0, key: key, version: version) }, requester)
         case .fetch(let lane, let request, let key, let version):
             let record = found.flatMap { replicated($0, key: key, version: version) }
-            siblings[lane]?.link.map { send(.fetched(request: request, record: record), on: $0) }
+            siblings[lane]?.link.map { send(.fetched(request: request, answer: record.map { .found($0) } ?? .unknown), on: $0) }
         case .catchUp: preconditionFailure("a catch-up read is not of one record")
         }
     }

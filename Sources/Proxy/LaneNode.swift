@@ -7,7 +7,8 @@
 //     Routing.swift        who owns a slot; passing on writes, records, assertions; fetching values
 //     OwnerLane.swift      writes: stamp, log, send, decide, commit, land
 //     Landings.swift       records of other sites and assertions: compare, apply
-//     Repairs.swift        copies, doubts, and what a returned server missed
+//     Repairs.swift        copies, and what a returned server missed
+//     Doubts.swift         what nobody knows: outcomes of derived writes, values that are elsewhere
 //     Pipelines.swift      the connections to memcached and their replies
 //     Group.swift          links to the siblings, mirrors, floors
 //     StreamSender.swift   committed records on their way to other sites
@@ -106,6 +107,10 @@ public final class LaneNode {
     var assertions: [UInt64: Assertion] = [:]
     var assertionOf: [[UInt8]: UInt64] = [:]
     var fetches: [UInt64: Fetch] = [:]
+    /// Derived writes of this lane whose outcome is unknown, by key: the highest version.
+    var doubts: [[UInt8]: Version]
+    /// Tops whose values are waited for.
+    var awaitedTops: [AwaitedTop] = []
     var logReads: [LogOffset: [LogReadPurpose]] = [:]
     /// Per lane of other sites: nothing at or below this stamp will reach this site any more.
     var remoteFloors: [LaneID: UInt64] = [:]
@@ -197,6 +202,7 @@ public final class LaneNode {
         ceiling = recovery.clockFloor
         nextTick = now.monotonicMicroseconds
         unresolved = recovery.unresolved
+        doubts = recovery.doubts
         for server in servers {
             guard let known = recovery.servers[server.definition.name] else { continue }
             server.incarnation = known.incarnation

@@ -136,12 +136,18 @@ public struct LaneRecovery: Sendable {
         open.values.filter { $0.record.kind == .intent }.sorted { $0.offset < $1.offset }
     }
 
+    /// Derived writes without an outcome, by key: the highest version.
+    var doubts: [[UInt8]: Version] {
+        let derived = open.values.filter { $0.record.kind == .derivedIntent && $0.offset >= landedFloor }
+        return Dictionary(derived.map { ($0.record.key, $0.record.version) }, uniquingKeysWith: max)
+    }
+
     /// Keys whose last write may not have landed everywhere, and those whose derived write has no outcome.
     var unresolved: [(key: [UInt8], cause: AssertionCause)] {
-        let derived = Set(open.values.filter { $0.record.kind == .derivedIntent && $0.offset >= landedFloor }.map(\.record.key))
+        let derived = doubts
         let known = index
-        let unlanded = lastOffset.filter { $0.value >= landedFloor && !derived.contains($0.key) && known[$0.key] != nil }.keys
-        return derived.sorted { $0.lexicographicallyPrecedes($1) }.map { ($0, .doubt) }
+        let unlanded = lastOffset.filter { $0.value >= landedFloor && derived[$0.key] == nil && known[$0.key] != nil }.keys
+        return derived.keys.sorted { $0.lexicographicallyPrecedes($1) }.map { ($0, .doubt) }
             + unlanded.sorted { $0.lexicographicallyPrecedes($1) }.map { ($0, isOnlyTouched(known[$0]) ? .touched : .overtaken) }
     }
 

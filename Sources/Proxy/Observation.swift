@@ -18,7 +18,7 @@ public enum Observation: Sendable {
     case acknowledged(site: SiteID, position: Position)
     /// The top of a key was written again, because a lower version was seen to land.
     case asserted(key: [UInt8], version: Version)
-    /// Nobody knows which of two histories memcached saw: what the site holds is written again under a new version.
+    /// Nobody knows whether a derived write happened, or what a top's value was: what the site holds is read and written again.
     case inDoubt(key: [UInt8])
     /// A key left the index: nothing below this version can arrive any more.
     case forgotten(key: [UInt8], version: Version)

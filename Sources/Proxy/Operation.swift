@@ -15,7 +15,7 @@ final class Operation {
         case write
         /// A record of another site, or the top of a key, written under its own version.
         case landing
-        /// Reads what the site holds, to write it again under a new version.
+        /// Reads what the site holds, to write it again.
         case doubt
         /// Reads from the backup, to add to a recovering primary what it misses.
         case copy
@@ -52,6 +52,8 @@ final class Operation {
     var overlapped = false
     /// Padded bytes that its outcome may still take in the log.
     var owed = 0
+    /// What a doubt is about.
+    var doubt: Doubt?
     /// A later write of the key was sent: a copy must not be added after it.
     var cancelled = false
     var completion: Completion
@@ -113,5 +115,5 @@ final class KeyWork {
 enum Waiter {
     case write(Write, Completion)
     case landing(ReplicatedRecord, assertion: Bool, Requester)
-    case doubt(Requester?)
+    case doubt(Doubt, Requester)
 }

@@ -45,7 +45,7 @@ extension LaneNode {
     }
 
     func dropIfIdle(_ key: [UInt8], _ keyWork: KeyWork) {
-        if keyWork.isIdle { work[key] = nil }
+        if keyWork.isIdle, work[key] === keyWork { work[key] = nil }
     }
 
     /// Admits what waited, in order, as far as it may go now.
@@ -55,7 +55,7 @@ extension LaneNode {
             switch first {
             case .write(let write, let completion): startWrite(write, completion, keyWork)
             case .landing(let record, let assertion, let requester): takeLanding(record, assertion: assertion, requester, keyWork)
-            case .doubt(let requester): startDoubt(key, requester, keyWork)
+            case .doubt(let doubt, let requester): startDoubt(key, doubt, requester, keyWork)
             }
         }
         dropIfIdle(key, keyWork)
@@ -66,7 +66,8 @@ extension LaneNode {
         switch waiter {
         case .write: return mayStamp()
         case .landing(let record, _, _): return landingMayGo(record, keyWork)
-        case .doubt: return keyWork.inFlight.isEmpty && authority(at: route(key), key) != nil && mayStamp()
+        case .doubt:
+            return keyWork.inFlight.isEmpty && authority(at: route(key), key) != nil && mayStamp() && hasRoom(forDoubt: key)
         }
     }
 
@@ -78,7 +79,10 @@ extension LaneNode {
         return LogRecord.encodedBytes(keyBytes: write.key.count, payloadBytes: payload)
     }
 
-    func startWrite(_ write: Write, _ completion: Completion, _ keyWork: KeyWork, requesters: [Requester] = []) {
+    /// Logs and sends a write: under a version of its own, or under the one that it settles.
+    func startWrite(
+        _ write: Write, _ completion: Completion, _ keyWork: KeyWork, under version: Version? = nil, requesters: [Requester] = []
+    ) {
         var write = write
         if let exptime = write.exptime { write.expiry = absoluteExpiry(exptime) }
         let place = route(write.key)
@@ -98,7 +102,7 @@ extension LaneNode {
         owedBytes += owed
         for other in keyWork.inFlight where other.kind == .copy { other.cancelled = true }
         let operation = Operation(
-            kind: .write, key: write.key, version: stampVersion(), effect: write.effect, content: content(of: write),
+            kind: .write, key: write.key, version: version ?? stampVersion(), effect: write.effect, content: content(of: write),
             completion: completion)
         operation.write = write
         operation.requesters = requesters

@@ -110,6 +110,8 @@ struct Assertion {
     var again = false
     /// What it holds back in the floors.
     var floor: UInt64
+    /// The write that is in doubt, if that is the cause; else zero.
+    var doubted = Version.zero
 }
 
 /// A value that is wanted from its holder.

@@ -219,8 +219,9 @@ extension LaneNode {
     }
 
     /// Nobody knows what the server made of a conditional or derived write. It is never sent again: what the site holds is
-    /// read when the server is back, and written again under a new version.
+    /// read when the server is back, and written again.
     private func inDoubt(_ server: BackendServer, _ operation: Operation) {
+        noteDoubt(operation.key, operation.version)
         noteMissed(server, operation.key, .doubt)
         operation.decided = true
         operation.aborted = true

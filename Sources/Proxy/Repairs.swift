@@ -1,5 +1,5 @@
-// What one of a key's servers lacks is taken from the other: copies into a recovering primary, doubts, and the repair of a
-// server that was cut off (`federation.md` sections 3, 7 and 8).
+// What one of a key's servers lacks is taken from the other: copies into a recovering primary, and the repair of a
+// server that was cut off (`federation.md` sections 3 and 8).
 
 import Kernel
 import Memcache
@@ -32,44 +32,20 @@ extension LaneNode {
         }
     }
 
-    // MARK: Doubts
-
-    /// Has what the site holds of a key read and written again under a new version.
-    func admitDoubt(_ key: [UInt8], _ requester: Requester?) {
-        let keyWork = workFor(key)
-        keyWork.waiters.append(.doubt(requester))
-        drain(key, keyWork)
-    }
-
-    func startDoubt(_ key: [UInt8], _ requester: Requester?, _ keyWork: KeyWork) {
-        guard let server = authority(at: route(key), key) else { preconditionFailure("a doubt is admitted without a server") }
-        counters.inDoubt += 1
-        observe(.inDoubt(key: key))
-        let operation = Operation(
-            kind: .doubt, key: key, version: stampVersion(), effect: .derive, content: .value, completion: .nobody)
-        operation.requesters = requester.map { [$0] } ?? []
-        operation.outstanding = 1
-        operation.authority = server
-        begin(operation, keyWork)
-        ask(servers[server], .operationRead(operation), .meta) { queue in
-            key.withUnsafeBytes { Command.readBack(key: $0, into: queue) }
-        }
-    }
-
     // MARK: Their replies
 
     func operationReadAnswered(_ operation: Operation, _ server: BackendServer, _ image: PostImage?) {
         operation.decided = true
         if operation.kind == .copy { return copyRead(operation, image) }
         endRead(operation)
-        writeAgain(operation, image)
+        doubtRead(operation, image)
     }
 
     func operationReadLost(_ operation: Operation) {
         operation.decided = true
         endRead(operation)
         let keyWork = workFor(operation.key)
-        if operation.kind == .doubt { keyWork.waiters.insert(.doubt(operation.requesters.first), at: 0) }
+        if operation.kind == .doubt { putBack(operation, keyWork) }
         dropIfIdle(operation.key, keyWork)
     }
 
@@ -93,27 +69,6 @@ extension LaneNode {
                 mode: .add,
                 into: queue)
         }
-    }
-
-    /// The lane's own write of what it just read; nothing was admitted for the key in between.
-    private func writeAgain(_ operation: Operation, _ image: PostImage?) {
-        let queue = ByteQueue()
-        var write: Write
-        if let image, !image.isTooLarge, !expired(image.expiry) {
-            writeItem(
-                operation.key, content: .value, clientFlags: image.clientFlags, expiry: image.expiry, value: image.value,
-                into: queue)
-            let start = queue.count - image.value.count - 2
-            write = Write(
-                effect: .store, shape: .meta, key: operation.key, command: [UInt8](queue.readable), payloadStart: start,
-                payloadCount: image.value.count, clientFlags: image.clientFlags, expiry: image.expiry)
-        } else {
-            operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
-            write = Write(effect: .delete, shape: .meta, key: operation.key, command: [UInt8](queue.readable))
-        }
-        let keyWork = workFor(operation.key)
-        startWrite(write, .nobody, keyWork, requesters: operation.requesters)
-        drain(operation.key, keyWork)
     }
 
     // MARK: Servers that were cut off

@@ -142,7 +142,7 @@ extension LaneNode {
         }
         for (request, fetch) in fetches.sorted(by: { $0.key < $1.key }) where fetch.holder == lane {
             fetches[request] = nil
-            topFound(fetch.key, nil, fetch.requester)
+            awaitTop(fetch.key, fetch.version, fetch.requester)
         }
         for request in assertions.keys.sorted() where assertions[request]?.target == lane {
             assertions[request]?.target = nil
@@ -165,7 +165,8 @@ extension LaneNode {
         let request = takeRequest()
         assertionOf[key] = request
         assertions[request] = Assertion(
-            key: key, task: .top(cause), hops: 0, beneficiaries: beneficiaries, floor: floorOf(index[key]))
+            key: key, task: .top(cause), hops: 0, beneficiaries: beneficiaries, floor: floorOf(index[key]),
+            doubted: cause == .doubt ? doubts[key] ?? .zero : .zero)
         routeAssertion(request)
     }
 
@@ -184,8 +185,8 @@ extension LaneNode {
     }
 
     /// Another lane's wish for an assertion.
-    func dispatchAssertion(_ tops: KeyTops, _ cause: AssertionCause, _ requester: Requester, hops: UInt8) {
-        clock.observe(max(tops.version, tops.touch).stamp)
+    func dispatchAssertion(_ tops: KeyTops, _ cause: AssertionCause, doubted: Version, _ requester: Requester, hops: UInt8) {
+        clock.observe(max(tops.version, tops.touch, doubted).stamp)
         if let tops = cause == .missed ? tops : unsettled(tops) {
             index.merge(tops)
         } else if cause < .missed && index[tops.key] == nil {
@@ -194,7 +195,7 @@ extension LaneNode {
         let request = takeRequest()
         assertions[request] = Assertion(
             key: tops.key, task: .top(cause), hops: hops, beneficiaries: [.requester(requester)],
-            floor: floorOf(index[tops.key]))
+            floor: floorOf(index[tops.key]), doubted: doubted)
         routeAssertion(request)
     }
 
@@ -214,14 +215,16 @@ extension LaneNode {
                 key: assertion.key, version: .zero, content: .none, touch: .zero, touchExpiry: 0, holder: laneID)
             var tops = index[assertion.key]?.tops(of: assertion.key) ?? empty
             if cause == .touched { (tops.version, tops.content) = (.zero, .none) }
-            send(.assert(request: request, hops: assertion.hops + 1, cause: cause, tops: tops), on: link)
+            send(
+                .assert(request: request, hops: assertion.hops + 1, cause: cause, doubted: assertion.doubted, tops: tops),
+                on: link)
         }
     }
 
     private func doHere(_ assertion: Assertion, _ request: UInt64) {
         switch assertion.task {
         case .apply(let record): admitLanding(record, assertion: false, .assertion(request))
-        case .top(.doubt): admitDoubt(assertion.key, .assertion(request))
+        case .top(.doubt): settleOutcome(assertion.key, assertion.doubted, .assertion(request))
         case .top(.touched): landTouch(assertion.key, .assertion(request))
         case .top: landTop(assertion.key, .assertion(request))
         }
@@ -235,6 +238,7 @@ extension LaneNode {
     func assertionDone(_ request: UInt64) {
         guard let assertion = assertions.removeValue(forKey: request) else { return }
         if assertionOf[assertion.key] == request { assertionOf[assertion.key] = nil }
+        if assertion.doubted > .zero, doubts[assertion.key] == assertion.doubted { doubts[assertion.key] = nil }
         if assertion.again, case .top(let cause) = assertion.task {
             requestAssertion(assertion.key, cause)
             if let renewed = assertionOf[assertion.key] { assertions[renewed]?.beneficiaries += assertion.beneficiaries }
@@ -255,29 +259,29 @@ extension LaneNode {
     // MARK: Values of other lanes
 
     func fetch(_ key: [UInt8], _ version: Version, from holder: LaneID, _ requester: Requester) {
-        guard let link = siblings[holder]?.link else { return topFound(key, nil, requester) }
+        guard let link = siblings[holder]?.link else { return awaitTop(key, version, requester) }
         let request = takeRequest()
         fetches[request] = Fetch(key: key, version: version, holder: holder, requester: requester)
         send(.fetch(request: request, key: key, version: version), on: link)
     }
 
     func answerFetch(_ sibling: Sibling, _ request: UInt64, _ key: [UInt8], _ version: Version) {
-        if let entry = index[key], entry.version == version, entry.holder == laneID, entry.recordBytes > 0,
-            entry.content == .value
-        {
+        let entry = index[key] ?? KeyEntry()
+        if entry.version == version, entry.holder == laneID, entry.recordBytes > 0, entry.content == .value {
             readRecord(entry.offset, bytes: Int(entry.recordBytes), for: .fetch(sibling.id, request, key, version))
         } else if let link = sibling.link {
-            send(.fetched(request: request, record: nil), on: link)
+            send(.fetched(request: request, answer: entry.version > version ? .superseded : .unknown), on: link)
         }
     }
 
-    func fetched(_ request: UInt64, _ record: ReplicatedRecord?) {
+    func fetched(_ request: UInt64, _ answer: FetchAnswer) {
         guard let fetch = fetches.removeValue(forKey: request) else { return }
-        let usable = record.flatMap { $0.key == fetch.key && $0.version == fetch.version ? $0 : nil }
-        if usable == nil, let entry = index[fetch.key], entry.version > fetch.version {
-            return landTop(fetch.key, fetch.requester)
+        if case .found(let record) = answer, record.key == fetch.key, record.version == fetch.version {
+            return topFound(fetch.key, record, fetch.requester)
         }
-        topFound(fetch.key, usable, fetch.requester)
+        if let entry = index[fetch.key], entry.version > fetch.version { return landTop(fetch.key, fetch.requester) }
+        if answer == .superseded { return awaitTop(fetch.key, fetch.version, fetch.requester) }
+        topFound(fetch.key, nil, fetch.requester)
     }
 
     /// A recovering primary lacks what its backup has: the owner copies it, if nothing speaks against it.

@@ -17,6 +17,8 @@ extension LaneNode {
         if state == .joining { commitOpenIntents() }
         if state == .joining { membershipChanged() } else { unpark() }
         routeWaitingAssertions()
+        tendAwaitedTops()
+        tendDoubts()
         drainAll()
         logUpkeep()
         updateFloors()
@@ -231,7 +233,7 @@ extension LaneNode {
     /// Something that was logged may still have to be landed or read back: the log must go on saying so.
     private var isResolving: Bool {
         if !unresolved.isEmpty || !openIntents.isEmpty { return true }
-        if servers.contains(where: { $0.missed.values.contains(.doubt) }) { return true }
+        if !doubts.isEmpty { return true }
         return assertions.values.contains { if case .top = $0.task { true } else { false } }
     }
 

@@ -59,11 +59,12 @@ extension FrameCodec {
             queue.append(littleEndian: request)
             queue.append(hops)
             append(record, into: queue)
-        case .assert(let request, let hops, let cause, let tops):
+        case .assert(let request, let hops, let cause, let doubted, let tops):
             queue.append(FrameType.assert.rawValue)
             queue.append(littleEndian: request)
             queue.append(hops)
             queue.append(cause.rawValue)
+            append(doubted, into: queue)
             append(tops, into: queue)
         case .done(let request):
             queue.append(FrameType.done.rawValue)
@@ -73,11 +74,16 @@ extension FrameCodec {
             queue.append(littleEndian: request)
             append(version, into: queue)
             append(key: key, into: queue)
-        case .fetched(let request, let record):
+        case .fetched(let request, let answer):
             queue.append(FrameType.fetched.rawValue)
             queue.append(littleEndian: request)
-            queue.append(record == nil ? 0 : 1)
-            if let record { append(record, into: queue) }
+            switch answer {
+            case .unknown: queue.append(0)
+            case .found(let record):
+                queue.append(1)
+                append(record, into: queue)
+            case .superseded: queue.append(2)
+            }
         case .refill(let hops, let key):
             queue.append(FrameType.refill.rawValue)
             queue.append(hops)
@@ -149,9 +155,10 @@ extension FrameCodec {
             return .apply(request: request, hops: hops, record: record)
         case .assert:
             guard let request: UInt64 = reader.integer(), let hops: UInt8 = reader.integer(),
-                let cause = reader.integer().flatMap(AssertionCause.init(rawValue:)), let tops = tops(&reader)
+                let cause = reader.integer().flatMap(AssertionCause.init(rawValue:)), let doubted = version(&reader),
+                let tops = tops(&reader)
             else { return nil }
-            return .assert(request: request, hops: hops, cause: cause, tops: tops)
+            return .assert(request: request, hops: hops, cause: cause, doubted: doubted, tops: tops)
         case .done: return reader.integer().map { .done(request: $0) }
         case .fetch:
             guard let request: UInt64 = reader.integer(), let version = version(&reader), let key = key(&reader) else {
@@ -159,9 +166,13 @@ extension FrameCodec {
             }
             return .fetch(request: request, key: key, version: version)
         case .fetched:
-            guard let request: UInt64 = reader.integer(), let found = flag(&reader) else { return nil }
-            guard found else { return .fetched(request: request, record: nil) }
-            return record(&reader).map { .fetched(request: request, record: $0) }
+            guard let request: UInt64 = reader.integer(), let kind: UInt8 = reader.integer() else { return nil }
+            switch kind {
+            case 0: return .fetched(request: request, answer: .unknown)
+            case 1: return record(&reader).map { .fetched(request: request, answer: .found($0)) }
+            case 2: return .fetched(request: request, answer: .superseded)
+            default: return nil
+            }
         case .refill:
             guard let hops: UInt8 = reader.integer(), let key = key(&reader) else { return nil }
             return .refill(hops: hops, key: key)

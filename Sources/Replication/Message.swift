@@ -19,11 +19,22 @@ public enum AssertionCause: UInt8, Sendable, Comparable {
     case overtaken = 1
     /// A server lacks it: it is written again even if everybody else has let go of it long since.
     case missed = 2
-    /// Nobody knows what the site holds of it: that is read, and written again under a new version.
+    /// Nobody knows whether a derived write of it happened: unless something younger is known, what the site holds is read, and
+    /// written again.
     case doubt = 3
 
     /// By how much must be done.
     public static func < (one: AssertionCause, two: AssertionCause) -> Bool { one.rawValue < two.rawValue }
+}
+
+/// What a lane answers that is asked for the value of a version.
+public enum FetchAnswer: Sendable, Equatable {
+    /// It no longer has it.
+    case unknown
+    /// Here it is.
+    case found(ReplicatedRecord)
+    /// It is writing something younger, which will be mirrored once it has landed.
+    case superseded
 }
 
 /// How far a lane is in its life.
@@ -139,14 +150,15 @@ public enum Message: Sendable, Equatable {
     case forwardReply(request: UInt64, kind: UInt8, reply: [UInt8])
     /// A record from another site, for the owner.
     case apply(request: UInt64, hops: UInt8, record: ReplicatedRecord)
-    /// The speaker's tops for a key are to be written again by the owner.
-    case assert(request: UInt64, hops: UInt8, cause: AssertionCause, tops: KeyTops)
+    /// The speaker's tops for a key are to be written again by the owner. `doubted`: the write that is in doubt, if that is the cause;
+    /// else zero.
+    case assert(request: UInt64, hops: UInt8, cause: AssertionCause, doubted: Version, tops: KeyTops)
     /// An `apply` or `assert` is done: landed or superseded, and mirrored.
     case done(request: UInt64)
     /// The value of a version is wanted from its holder.
     case fetch(request: UInt64, key: [UInt8], version: Version)
-    /// Answer to `fetch`; nil when the holder no longer has it.
-    case fetched(request: UInt64, record: ReplicatedRecord?)
+    /// Answer to `fetch`.
+    case fetched(request: UInt64, answer: FetchAnswer)
     /// A recovering primary missed a key that the backup has; the owner may copy it.
     case refill(hops: UInt8, key: [UInt8])
     /// A server (index over primaries, then backups) lacks writes of the speaker's, or no longer does; `recovering`: it came back empty,

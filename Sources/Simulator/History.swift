@@ -51,8 +51,6 @@ struct History {
     private(set) var committedWrites: Set<Int> = []
     /// Per key and site: when a tombstone was last committed there.
     private(set) var tombstonesAt: [[UInt64?]] = []
-    /// Keys that a site was in doubt about: it wrote what it held as if it were new.
-    var inDoubt: Set<Int> = []
     /// Per key: records lost with their log whose fate nobody can know.
     var doubtful: Set<Int> = []
     /// memcached counts whole seconds: a life may end that much too early.

@@ -52,9 +52,7 @@ extension World {
                 violate(.acknowledgedIsApplied, "\(host.name) takes \(position) for acknowledged by \(destination), but \(what)")
             }
         case .asserted: figures[.assertions] += 1
-        case .inDoubt(let key):
-            figures[.inDoubts] += 1
-            if let index = keyIndexes[key] { history.inDoubt.insert(index) }
+        case .inDoubt: figures[.inDoubts] += 1
         case .forgotten(let key, let version):
             figures[.forgotten] += 1
             guard let index = keyIndexes[key] else { return unknownKey(key, host) }

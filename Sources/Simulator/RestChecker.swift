@@ -114,8 +114,7 @@ extension World {
     /// Invariant 5 for keys that one client alone writes: the last write it was told of, or a later one.
     private func checkAcknowledged(_ key: SimulatedKey) {
         guard case .own(let client) = key.kind, !options.faults.contains(.clocks), !options.faults.contains(.powerFailures),
-            // A doubt is a write of its own, and concurrent with its client's.
-            !history.inDoubt.contains(key.index), let known = clients[client].own[key.index]
+            let known = clients[client].own[key.index]
         else { return }
         let top = history.top(of: key.index).value
         let write = top.flatMap { $0.content == .value ? World.pieces(of: $0.value)?.max() : nil }

@@ -91,10 +91,12 @@ import Testing
         }
         #expect(changed(.mirror(sequence: 1, tops: tops), at: 21, to: 4) == .malformed(type: 4))
         for cause in [4, 255] as [UInt8] { #expect(changed(examples[10], at: 10, to: cause) == .malformed(type: 11)) }
+        for kind in [3, 255] as [UInt8] {
+            #expect(changed(.fetched(request: 1, answer: .unknown), at: 9, to: kind) == .malformed(type: 14))
+        }
         for flag in [2, 255] as [UInt8] {
-            #expect(changed(.fetched(request: 1, record: nil), at: 9, to: flag) == .malformed(type: 14))
-            #expect(changed(examples[16], at: 3, to: flag) == .malformed(type: 16))
-            #expect(changed(examples[16], at: 4, to: flag) == .malformed(type: 16))
+            #expect(changed(examples[17], at: 3, to: flag) == .malformed(type: 16))
+            #expect(changed(examples[17], at: 4, to: flag) == .malformed(type: 16))
         }
     }
 

@@ -68,9 +68,10 @@ let examples: [Message] = [
     .dumped(sequence: 9), .mirrored(sequence: 9),
     .remoteFloor(lane: LaneID(raw: 0x0002_0100), loops: 2, floor: 0x0102_0304_0506_0708),
     .forward(request: 77, hops: 1, write: write), .forwardReply(request: 77, kind: 0, reply: Array("STORED\r\n".utf8)),
-    .apply(request: 78, hops: 1, record: record), .assert(request: 79, hops: 2, cause: .missed, tops: tops), .done(request: 79),
-    .fetch(request: 80, key: Array("k".utf8), version: version), .fetched(request: 80, record: record),
-    .fetched(request: 80, record: nil), .refill(hops: 1, key: Array("k".utf8)),
+    .apply(request: 78, hops: 1, record: record), .assert(request: 79, hops: 2, cause: .missed, doubted: .zero, tops: tops),
+    .done(request: 79),
+    .fetch(request: 80, key: Array("k".utf8), version: version), .fetched(request: 80, answer: .found(record)),
+    .fetched(request: 80, answer: .unknown), .fetched(request: 80, answer: .superseded), .refill(hops: 1, key: Array("k".utf8)),
     .backend(server: 3, cutOff: true, recovering: false), .record(record),
     .promise(floor: 0x0102_0304_0506_0708, stamp: 0x1112_1314_1516_1718, wall: 0x2122_2324_2526_2728, committed: Position(17)),
     .acknowledge(Position(17)),
@@ -138,10 +139,12 @@ extension SeededRandom {
         case 8: .forwardReply(request: number(), kind: small(), reply: bytes(below(2_000)))
         case 9: .apply(request: number(), hops: small(), record: record())
         case 10:
-            .assert(request: number(), hops: small(), cause: [.touched, .overtaken, .missed, .doubt][below(4)], tops: tops())
+            .assert(
+                request: number(), hops: small(), cause: [.touched, .overtaken, .missed, .doubt][below(4)], doubted: version(),
+                tops: tops())
         case 11: .done(request: number())
         case 12: .fetch(request: number(), key: key(), version: version())
-        case 13: .fetched(request: number(), record: chance(0.5) ? record() : nil)
+        case 13: .fetched(request: number(), answer: [.found(record()), .unknown, .superseded][below(3)])
         case 14: .refill(hops: small(), key: key())
         case 15: .backend(server: UInt16(truncatingIfNeeded: next()), cutOff: chance(0.5), recovering: chance(0.5))
         case 16, 17: .record(record())

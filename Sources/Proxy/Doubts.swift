@@ -1,0 +1,154 @@
+// What nobody knows (`federation.md` section 7): whether a derived write happened whose answer never came, or which value a top
+// stood for whose log is lost. What the site holds is read and written again.
+//
+// Such a write must not undo what clients of other sites were told is stored. So a derived write is settled under the version that it was
+// given, which everything younger outranks; and a value is given up for lost only after its holder was waited for.
+
+import Kernel
+import Memcache
+import Replication
+import WriteLog
+
+/// Why what the site holds of a key is to be written again.
+enum Doubt {
+    /// A derived write with this version may have happened, or not.
+    case outcome(Version)
+    /// Nobody has the value of the key's top any more.
+    case lostValue
+}
+
+/// A top whose value is with a lane that is away, or busy with something younger.
+struct AwaitedTop {
+    var key: [UInt8]
+    var version: Version
+    var requester: Requester
+    /// When its holder is given up, in monotonic microseconds.
+    var until: UInt64
+}
+
+extension LaneNode {
+    // MARK: Derived writes
+
+    /// The outcome of a write of this lane is unknown; it must be settled one day.
+    func noteDoubt(_ key: [UInt8], _ version: Version) {
+        doubts[key] = max(version, doubts[key] ?? .zero)
+    }
+
+    /// Settles a derived write: whatever became of it lies below a younger top, and that is written again instead.
+    func settleOutcome(_ key: [UInt8], _ doubted: Version, _ requester: Requester) {
+        if isOutranked(key, doubted) { return landTop(key, requester) }
+        admitDoubt(key, .outcome(doubted), requester)
+    }
+
+    /// True when the key's top is at least as high as a doubted version, which includes that it has been settled.
+    private func isOutranked(_ key: [UInt8], _ doubted: Version) -> Bool {
+        index[key].map { $0.version > .zero && $0.version >= doubted } ?? false
+    }
+
+    /// Asks once more for what was doubted and is not being settled: its server was flushed, say, before it could be repaired.
+    func tendDoubts() {
+        guard !doubts.isEmpty, state != .joining else { return }
+        for (key, _) in doubts.sorted(by: { $0.value < $1.value }) where assertionOf[key] == nil {
+            if servers.contains(where: { $0.missed[key] == .doubt }) || authority(at: route(key), key) == nil { continue }
+            requestAssertion(key, .doubt)
+        }
+    }
+
+    // MARK: Reading and writing again
+
+    /// Has what the site holds of a key read and written again.
+    func admitDoubt(_ key: [UInt8], _ doubt: Doubt, _ requester: Requester) {
+        let keyWork = workFor(key)
+        keyWork.waiters.append(.doubt(doubt, requester))
+        drain(key, keyWork)
+    }
+
+    func startDoubt(_ key: [UInt8], _ doubt: Doubt, _ requester: Requester, _ keyWork: KeyWork) {
+        guard let server = authority(at: route(key), key) else { preconditionFailure("a doubt is admitted without a server") }
+        var version: Version?
+        if case .outcome(let doubted) = doubt {
+            if isOutranked(key, doubted) { return landTop(key, requester) }
+            if doubted.origin == laneID { version = doubted }
+        }
+        counters.inDoubt += 1
+        observe(.inDoubt(key: key))
+        let operation = Operation(
+            kind: .doubt, key: key, version: version ?? stampVersion(), effect: .derive, content: .value, completion: .nobody)
+        operation.doubt = doubt
+        operation.requesters = [requester]
+        operation.outstanding = 1
+        operation.authority = server
+        begin(operation, keyWork)
+        ask(servers[server], .operationRead(operation), .meta) { queue in
+            key.withUnsafeBytes { Command.readBack(key: $0, into: queue) }
+        }
+    }
+
+    /// The lane's own write of what it just read; nothing was admitted for the key in between.
+    func doubtRead(_ operation: Operation, _ image: PostImage?) {
+        let keyWork = workFor(operation.key)
+        guard authority(at: route(operation.key), operation.key) != nil, hasRoom(forDoubt: operation.key) else {
+            return putBack(operation, keyWork)
+        }
+        startWrite(
+            rewrite(of: operation.key, image), .nobody, keyWork, under: operation.version, requesters: operation.requesters)
+        drain(operation.key, keyWork)
+    }
+
+    /// It could not be read, or not be written: it stays at the head of what waits for the key.
+    func putBack(_ operation: Operation, _ keyWork: KeyWork) {
+        guard let doubt = operation.doubt, let requester = operation.requesters.first else {
+            preconditionFailure("doubt \(operation.version) without a cause")
+        }
+        keyWork.waiters.insert(.doubt(doubt, requester), at: 0)
+    }
+
+    private func rewrite(of key: [UInt8], _ image: PostImage?) -> Write {
+        let queue = ByteQueue()
+        guard let image, !image.isTooLarge, !expired(image.expiry) else {
+            key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
+            return Write(effect: .delete, shape: .meta, key: key, command: [UInt8](queue.readable))
+        }
+        writeItem(
+            key, content: .value, clientFlags: image.clientFlags, expiry: image.expiry, value: image.value, into: queue)
+        let start = queue.count - image.value.count - 2
+        return Write(
+            effect: .store, shape: .meta, key: key, command: [UInt8](queue.readable), payloadStart: start,
+            payloadCount: image.value.count, clientFlags: image.clientFlags, expiry: image.expiry)
+    }
+
+    /// True when the log takes whatever the site may hold of a key.
+    func hasRoom(forDoubt key: [UInt8]) -> Bool {
+        let bytes = LogRecord.encodedBytes(keyBytes: key.count, payloadBytes: configuration.federation.itemBytesMax)
+        let outcome = LogRecord.encodedBytes(keyBytes: key.count, payloadBytes: 0)
+        return log.hasRoom(forBytes: bytes, owed: owedBytes + outcome + Limits.logReserveBytes(configuration.site.segmentBytes))
+    }
+
+    // MARK: Values that are elsewhere
+
+    /// The value of a key's top is with a lane that is away, or is about to be replaced there: it is asked for again later.
+    func awaitTop(_ key: [UInt8], _ version: Version, _ requester: Requester) {
+        awaitedTops.append(
+            AwaitedTop(
+                key: key, version: version, requester: requester, until: monotonic + Limits.holderPatienceMicroseconds))
+    }
+
+    /// Goes on with what was waited for, as far as something has changed.
+    func tendAwaitedTops() {
+        let waiting = awaitedTops
+        awaitedTops.removeAll()
+        for one in waiting {
+            guard let entry = index[one.key], entry.version == one.version, entry.content == .value, entry.holder != laneID,
+                siblings[entry.holder]?.link == nil
+            else {
+                landTop(one.key, one.requester)
+                continue
+            }
+            if monotonic >= one.until {
+                admitDoubt(one.key, .lostValue, one.requester)
+            } else {
+                awaitedTops.append(one)
+            }
+        }
+    }
+}
