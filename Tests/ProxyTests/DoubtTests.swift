@@ -190,7 +190,7 @@ import WriteLog
     @Test("It is given up after a minute, or as soon as its lane says that it is lost")
     func holderNeverBack() throws {
         let (bench, _) = try orphaned()
-        bench.advance(milliseconds: 61_000)
+        bench.advance(milliseconds: 60_000)
         #expect(bench.commands("cache1").contains("mg \(ours)"))
         let (other, _) = try orphaned()
         let link = try other.linkSibling()
