@@ -41,6 +41,8 @@ public struct Site: Sendable, Hashable {
     public enum FlushPolicy: String, Sendable, Hashable, CaseIterable {
         /// Flushes this site's pool.
         case local
+        /// Flushes the pools of all sites: whatever was written before, anywhere, is gone.
+        case federation
         /// Is refused.
         case deny
     }

@@ -152,10 +152,13 @@ final class BackendServer {
         guard !missedTooMany else { return }
         if missed[key] == nil { missedOrder.append(key) }
         missed[key] = max(how, missed[key] ?? how)
-        if missed.count > Limits.missedKeysMax {
-            missedTooMany = true
-            missed.removeAll()
-            missedOrder.removeAll()
-        }
+        if missed.count > Limits.missedKeysMax { missEverything() }
+    }
+
+    /// Nobody knows any more what it lacks, or all that it holds is obsolete: it is flushed before it is used again.
+    func missEverything() {
+        missedTooMany = true
+        missed.removeAll()
+        missedOrder.removeAll()
     }
 }

@@ -7,6 +7,7 @@ import Kernel
 import Memcache
 import Replication
 import Ring
+import WriteLog
 
 extension LaneNode {
     // MARK: Connecting
@@ -243,9 +244,7 @@ extension LaneNode {
     /// A sibling whose writes a server lacks took with it the knowledge of which they are.
     private func distrustServers(cutOffAt lane: LaneID) {
         for server in servers where server.cutOffAt.remove(lane) != nil {
-            server.missedTooMany = true
-            server.missed.removeAll()
-            server.missedOrder.removeAll()
+            server.missEverything()
             if server.acceptsWrites {
                 drop(server, "sibling \(lane) died before it repaired what the server missed")
             } else {
@@ -282,7 +281,7 @@ extension LaneNode {
             while let first = sibling.untaken.first, first.sequence <= sequence { sibling.untaken.removeFirst() }
         case .remoteFloor(let lane, let loops, let floor): noteRemoteFloor(lane, loops, floor, tell: false)
         case .forward(let request, let hops, let forwarded):
-            guard let write = Write(forwarded), isCarriable(write.key) else {
+            guard let write = Write(forwarded), isCarriable(write.key, .tombstone) else {
                 return refuse(link, "a forwarded write makes no sense")
             }
             guard monotonic - link.echoedAt <= leaseMicroseconds else {
@@ -293,10 +292,10 @@ extension LaneNode {
             guard let kind = ReplyKind(wireCode: kind) else { return refuse(link, "a forwarded reply makes no sense") }
             forwardAnswered(request, kind, reply)
         case .apply(let request, let hops, let record):
-            guard isCarriable(record.key) else { return refuse(link, "a record's key cannot be carried") }
+            guard isCarriable(record.key, record.content) else { return refuse(link, "a record's key cannot be carried") }
             dispatchLanding(record, .lane(sibling.id, request), hops: hops)
         case .assert(let request, let hops, let cause, let doubted, let tops):
-            guard isCarriable(tops.key) else { return refuse(link, "an assertion's key cannot be carried") }
+            guard isCarriable(tops.key, tops.content) else { return refuse(link, "an assertion's key cannot be carried") }
             dispatchAssertion(tops, cause, doubted: doubted, .lane(sibling.id, request), hops: hops)
         case .done(let request): assertionDone(request)
         case .fetch(let request, let key, let version): answerFetch(sibling, request, key, version)
@@ -308,8 +307,9 @@ extension LaneNode {
     }
 
     /// False for keys that no command can carry: bad frames must not reach the encoders.
-    func isCarriable(_ key: [UInt8]) -> Bool {
-        key.withUnsafeBytes { if case .none = KeyRules.carriage(of: $0) { false } else { true } }
+    func isCarriable(_ key: [UInt8], _ content: Content) -> Bool {
+        if key == allKeys { return content == .tombstone }
+        return key.withUnsafeBytes { if case .none = KeyRules.carriage(of: $0) { false } else { true } }
     }
 
     private func siblingSays(_ sibling: Sibling, server place: Int, _ cutOff: Bool, _ recovering: Bool, _ link: PeerLink) {
@@ -351,13 +351,19 @@ extension LaneNode {
     private func mirrored(_ tops: KeyTops, _ sequence: UInt64, _ sibling: Sibling) {
         clock.observe(max(tops.version, tops.touch).stamp)
         sibling.mirrorSeen = max(sibling.mirrorSeen, sequence)
+        if tops.key == allKeys { return barrierMirrored(tops, sequence, sibling) }
         for operation in work[tops.key]?.inFlight ?? [] where operation.isUndecided { operation.overlapped = true }
         // Even what is stable may have landed again, at a lane that was alone: compared with, but not taken in.
         let stands = index[tops.key].map { landingStands(tops, against: $0) } ?? true
         if let tops = unsettled(tops) { index.merge(tops) }
         if !stands && !isPlanted(.noAssertion) { requestAssertion(tops.key, .overtaken) }
-        guard sequence > 0 else { return }
-        if !mirrorsToAcknowledge.contains(sibling.id) { mirrorsToAcknowledge.append(sibling.id) }
+        oweAcknowledgement(sequence, sibling)
+    }
+
+    /// A landing, not a part of the dump, is acknowledged at the end of the step.
+    func oweAcknowledgement(_ sequence: UInt64, _ sibling: Sibling) {
+        guard sequence > 0, !mirrorsToAcknowledge.contains(sibling.id) else { return }
+        mirrorsToAcknowledge.append(sibling.id)
     }
 
     /// What is stable already was let go by everybody: a lane that has just started may still tell of it, from its log, but
@@ -411,6 +417,7 @@ extension LaneNode {
         case .receiver(let origin, let position): receivers[origin].map { recordDone($0, position) }
         case .lane(let lane, let request): siblings[lane]?.link.map { send(.done(request: request), on: $0) }
         case .assertion(let request): assertionDone(request)
+        case .barrier(let completion): complete(completion, .ok, Array("OK\r\n".utf8))
         }
     }
 
@@ -438,6 +445,7 @@ extension LaneNode {
         for assertion in assertions.values { floor = min(floor, assertion.floor) }
         for fetch in fetches.values { hold(fetch.version) }
         for awaited in awaitedTops { hold(awaited.version) }
+        if !wiped.isEmpty { hold(index.barrier) }
         for keyWork in work.values {
             for case .landing(let record, _, _) in keyWork.waiters { hold(record.version) }
         }

@@ -6,6 +6,9 @@ import Kernel
 import Replication
 import WriteLog
 
+/// The key of a barrier, which stands for all of them; no item has it.
+let allKeys: [UInt8] = []
+
 /// What a lane knows of one key.
 struct KeyEntry {
     /// Top of values and tombstones; zero when only a touch is known.
@@ -47,10 +50,30 @@ struct KeyIndex {
     /// Raises that the floor has passed while their keys were pinned; some of them are looked at each time.
     private var held: Deque<(key: [UInt8], top: Version)> = []
 
+    /// The youngest barrier: whatever is older is gone.
+    private(set) var barrier = Version.zero
+
     var count: Int { entries.count }
     var keys: [[UInt8]] { Array(entries.keys) }
 
-    subscript(key: [UInt8]) -> KeyEntry? { entries[key] }
+    /// What is known of a key: at least that it was deleted by the barrier.
+    subscript(key: [UInt8]) -> KeyEntry? {
+        let entry = entries[key]
+        guard barrier > .zero, entry?.version ?? .zero < barrier else { return entry }
+        var gone = KeyEntry()
+        gone.version = barrier
+        gone.content = .tombstone
+        if let entry, entry.touch > barrier {
+            (gone.touch, gone.touchHolder) = (entry.touch, entry.touchHolder)
+            (gone.touchPosition, gone.touchExpiry) = (entry.touchPosition, entry.touchExpiry)
+        }
+        return gone
+    }
+
+    /// Keys that were written after a barrier, as far as is known.
+    func writtenSince(_ barrier: Version) -> [(key: [UInt8], value: KeyEntry)] {
+        sorted.filter { $0.value.version > barrier && $0.key != allKeys }
+    }
 
     /// Every key with what is known of it, in the order of keys: the same on every run.
     var sorted: [(key: [UInt8], value: KeyEntry)] { entries.sorted { $0.key.lexicographicallyPrecedes($1.key) } }
@@ -76,6 +99,7 @@ struct KeyIndex {
         entry.offset = offset
         entry.recordBytes = recordBytes
         entries[key] = entry
+        if key == allKeys { barrier = version }
         return true
     }
 
@@ -103,6 +127,15 @@ struct KeyIndex {
         if tops.touch > .zero { raiseTouch(tops.key, version: tops.touch, expiry: tops.touchExpiry) }
     }
 
+    /// The barrier is forgotten; what is kept although it is older stays deleted.
+    private mutating func lowerBarrier() {
+        for (key, entry) in entries where entry.version < barrier {
+            entries[key] = self[key]
+            raises.append((key, self[key]?.top ?? barrier))
+        }
+        barrier = .zero
+    }
+
     /// Forgets the keys whose tops have stamps at or below the floor, unless `pinned`; hands each to `forgotten`. True when one was
     /// pinned.
     @discardableResult
@@ -116,6 +149,7 @@ struct KeyIndex {
                 held.append(raise)
             } else {
                 entries[raise.key] = nil
+                if raise.key == allKeys { lowerBarrier() }
                 forgotten(raise.key, raise.top)
             }
         }

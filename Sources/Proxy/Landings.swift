@@ -88,6 +88,7 @@ extension LaneNode {
         operation.requesters = [requester]
         logApplied(operation, record)
         counters.recordsApplied += assertion ? 0 : 1
+        if record.key == allKeys { return landBarrier(operation, keyWork) }
         let (content, expiry) = merged(operation, record)
         begin(operation, keyWork)
         for server in route(record.key).both {

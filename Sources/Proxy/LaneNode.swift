@@ -8,6 +8,7 @@
 //     OwnerLane.swift      writes: stamp, log, send, decide, commit, land
 //     Landings.swift       records of other sites and assertions: compare, apply
 //     Repairs.swift        copies, and what a returned server missed
+//     Barriers.swift       flush_all of the whole federation
 //     Doubts.swift         what nobody knows: outcomes of derived writes, values that are elsewhere
 //     Pipelines.swift      the connections to memcached and their replies
 //     Group.swift          links to the siblings, mirrors, floors
@@ -109,6 +110,10 @@ public final class LaneNode {
     var fetches: [UInt64: Fetch] = [:]
     /// Derived writes of this lane whose outcome is unknown, by key: the highest version.
     var doubts: [[UInt8]: Version]
+    /// Keys that were written after a barrier which has just emptied the servers: to be written again.
+    var wiped: Deque<[UInt8]> = []
+    /// When barriers fall due that clients asked for in advance, in monotonic microseconds.
+    var barriersDue: [UInt64] = []
     /// Tops whose values are waited for.
     var awaitedTops: [AwaitedTop] = []
     var logReads: [LogOffset: [LogReadPurpose]] = [:]

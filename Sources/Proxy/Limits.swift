@@ -14,6 +14,8 @@ enum Limits {
     static let repairsMax = 64
     /// Copies from a backup into a recovering primary that are under way at a time.
     static let copiesMax = 64
+    /// Keys that are written again at a time after a barrier.
+    static let wipedMax = 512
     /// How long the lane that holds a value may be away before the value is given up for lost, in microseconds.
     static let holderPatienceMicroseconds: UInt64 = 60_000_000
     /// How often a write, record or assertion may be passed on between lanes that disagree about the owner.

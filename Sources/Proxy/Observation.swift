@@ -20,6 +20,8 @@ public enum Observation: Sendable {
     case asserted(key: [UInt8], version: Version)
     /// Nobody knows whether a derived write happened, or what a top's value was: what the site holds is read and written again.
     case inDoubt(key: [UInt8])
+    /// A server that missed more than can be told is flushed.
+    case gaveUp(server: Int)
     /// A key left the index: nothing below this version can arrive any more.
     case forgotten(key: [UInt8], version: Version)
 }
@@ -60,6 +62,9 @@ public struct PlantedBugs: OptionSet, Sendable {
     /// An acknowledged position is forgotten to be resumed from: the sender resumes behind it plus one.
     public static let resumeSkipsOne = PlantedBugs(rawValue: 1 << 13)
 
+    /// What is younger than a barrier, and was there already, is not written again.
+    public static let barrierTakesAll = PlantedBugs(rawValue: 1 << 14)
+
     /// All of them by name, for the command line.
     public static let named: [(name: String, bug: PlantedBugs)] = [
         ("no-assertion", .noAssertion), ("mirror-before-landing", .mirrorBeforeLanding), ("index-not-rebuilt", .indexNotRebuilt),
@@ -68,5 +73,6 @@ public struct PlantedBugs: OptionSet, Sendable {
         ("expiry-relative", .expiryRelative), ("forgets-too-early", .forgetsTooEarly), ("pipeline-swapped", .pipelineSwapped),
         ("last-arrival-wins", .lastArrivalWins), ("cut-off-server-trusted", .cutOffServerTrusted),
         ("derived-retried", .derivedRetried), ("resume-skips-one", .resumeSkipsOne),
+        ("barrier-takes-all", .barrierTakesAll),
     ]
 }

@@ -83,6 +83,7 @@ extension LaneNode {
     func startWrite(
         _ write: Write, _ completion: Completion, _ keyWork: KeyWork, under version: Version? = nil, requesters: [Requester] = []
     ) {
+        if write.key == allKeys { return startBarrier(completion, keyWork) }
         var write = write
         if let exptime = write.exptime { write.expiry = absoluteExpiry(exptime) }
         let place = route(write.key)
@@ -133,7 +134,7 @@ extension LaneNode {
         }
     }
 
-    private func logIntent(_ operation: Operation, _ write: Write) {
+    func logIntent(_ operation: Operation, _ write: Write) {
         let certain = write.effect.isCertain
         let flags = recordFlags(write.key)
         operation.intent = write.key.withUnsafeBytes { key in
@@ -433,7 +434,7 @@ extension LaneNode {
 
     /// Another lane has landed something younger meanwhile; before or after this, nobody knows.
     private func assertIfOvertaken(_ operation: Operation) {
-        guard operation.kind != .copy, !isPlanted(.noAssertion), let entry = index[operation.key],
+        guard operation.kind != .copy, operation.key != allKeys, !isPlanted(.noAssertion), let entry = index[operation.key],
             !landingStands(operation.tops(holder: laneID), against: entry)
         else { return }
         // What this lane sent itself, it sent in order.

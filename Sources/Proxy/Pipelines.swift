@@ -84,6 +84,7 @@ extension LaneNode {
             server.missedTooMany = false
             server.recoveringFrom = server.isBackup ? [] : Set(backupIndices)
             say(.warning, "memcached missed too many writes while it was cut off and is flushed server=\(server.definition.name)")
+            observe(.gaveUp(server: server.index))
             ask(server, .amnesia, .line) { Command.flushAll(into: $0) }
         }
         server.phase = .repairing
@@ -313,6 +314,7 @@ extension LaneNode {
     /// A server cannot store what another site's could: the key is deleted there, counted and named, and nothing waits for it.
     private func landingRefused(_ server: BackendServer, _ operation: Operation) {
         counters.recordsRefused += 1
+        if operation.key == allKeys { return barrierRefused(server, operation) }
         server.message =
             "refused a record (key of \(operation.key.count) bytes): its item limit may be smaller than another site's"
         say(.warning, "memcached refused a record server=\(server.definition.name) version=\(operation.version)")
@@ -324,7 +326,7 @@ extension LaneNode {
     /// A write did not reach a server. The first time, the log and the siblings are told.
     func noteMissed(_ server: BackendServer, _ key: [UInt8], _ how: AssertionCause) {
         let wasBehind = server.isBehind
-        server.miss(key, how)
+        if key == allKeys { server.missEverything() } else { server.miss(key, how) }
         guard !wasBehind else { return }
         logServer(server)
         tellCutOff(server)

@@ -159,7 +159,12 @@ extension LaneNode {
     func flushAll(_ request: Request, _ session: ClientSession) -> Bool {
         guard session.slots.isEmpty else { return false }
         counters.commandsOther += 1
-        guard configuration.site.flush == .local else {
+        switch configuration.site.flush {
+        case .local: break
+        case .federation:
+            flushFederation(request, session)
+            return true
+        case .deny:
             if !request.noreply { answer(session, "SERVER_ERROR flush_all is denied by this site's configuration\r\n") }
             return true
         }

@@ -104,7 +104,7 @@ extension LaneNode {
             return refuse(
                 link, "lane \(receiver.origin) sent a record of \(record.version.origin): only a record's origin sends it")
         }
-        guard isCarriable(record.key) else { return refuse(link, "a record's key cannot be carried") }
+        guard isCarriable(record.key, record.content) else { return refuse(link, "a record's key cannot be carried") }
         receiver.expected = receiver.expected.next
         receiver.take(record.position, bytes: record.windowBytes)
         clock.observe(record.version.stamp)

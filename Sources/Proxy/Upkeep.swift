@@ -19,6 +19,7 @@ extension LaneNode {
         routeWaitingAssertions()
         tendAwaitedTops()
         tendDoubts()
+        tendBarriers()
         drainAll()
         logUpkeep()
         updateFloors()
@@ -233,7 +234,7 @@ extension LaneNode {
     /// Something that was logged may still have to be landed or read back: the log must go on saying so.
     private var isResolving: Bool {
         if !unresolved.isEmpty || !openIntents.isEmpty { return true }
-        if !doubts.isEmpty { return true }
+        if !doubts.isEmpty || !wiped.isEmpty { return true }
         return assertions.values.contains { if case .top = $0.task { true } else { false } }
     }
 

@@ -63,6 +63,9 @@ struct Write: Sendable {
         self.exptime = exptime
     }
 
+    /// A barrier: everything older is gone, at every site.
+    static let barrier = Write(effect: .delete, shape: .line, key: allKeys, command: Array("flush_all\r\n".utf8))
+
     /// As it travels to the owner.
     var forwarded: ForwardedWrite {
         ForwardedWrite(
@@ -75,6 +78,11 @@ struct Write: Sendable {
     init?(_ forwarded: ForwardedWrite) {
         guard let effect = WriteEffect(rawValue: forwarded.effect), let shape = ReplyShape(wireCode: forwarded.shape) else {
             return nil
+        }
+        if forwarded.key == allKeys {
+            guard effect == .delete else { return nil }
+            self = .barrier
+            return
         }
         self.init(
             effect: effect, shape: shape, key: forwarded.key, command: forwarded.command,
@@ -101,4 +109,6 @@ enum Requester {
     case lane(LaneID, UInt64)
     /// An assertion that this lane asked for.
     case assertion(UInt64)
+    /// Whoever asked for a barrier.
+    case barrier(Completion)
 }

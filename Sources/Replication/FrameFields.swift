@@ -214,8 +214,9 @@ extension FrameCodec {
         queue.append(key)
     }
 
-    private static func key(_ reader: inout ByteReader) -> [UInt8]? {
-        guard let count: UInt8 = reader.integer(), count > 0, count <= keyBytesMax else { return nil }
+    /// A key; that of every key, which is empty, only where all of them can be meant.
+    private static func key(_ reader: inout ByteReader, orAll: Bool = false) -> [UInt8]? {
+        guard let count: UInt8 = reader.integer(), count > 0 || orAll, count <= keyBytesMax else { return nil }
         return reader.array(Int(count))
     }
 
@@ -250,7 +251,8 @@ extension FrameCodec {
 
     private static func tops(_ reader: inout ByteReader) -> KeyTops? {
         guard let version = version(&reader), let content = content(&reader), let touch = Self.version(&reader),
-            let touchExpiry: UInt64 = reader.integer(), let holder: UInt32 = reader.integer(), let key = key(&reader)
+            let touchExpiry: UInt64 = reader.integer(), let holder: UInt32 = reader.integer(),
+            let key = key(&reader, orAll: content == .tombstone)
         else { return nil }
         return KeyTops(
             key: key, version: version, content: content, touch: touch, touchExpiry: touchExpiry, holder: LaneID(raw: holder))
@@ -269,7 +271,8 @@ extension FrameCodec {
     private static func record(_ reader: inout ByteReader) -> ReplicatedRecord? {
         guard let content = content(&reader), content != .none, let version = version(&reader), version > .zero,
             let position: UInt64 = reader.integer(), let clientFlags: UInt32 = reader.integer(),
-            let expiry: UInt64 = reader.integer(), let key = key(&reader), let value = bytes(&reader)
+            let expiry: UInt64 = reader.integer(), let key = key(&reader, orAll: content == .tombstone),
+            let value = bytes(&reader)
         else { return nil }
         return ReplicatedRecord(
             content: content, version: version, position: Position(position), clientFlags: clientFlags, expiry: expiry, key: key,
@@ -291,7 +294,7 @@ extension FrameCodec {
         guard let effect: UInt8 = reader.integer(), let shape: UInt8 = reader.integer(),
             let clientFlags: UInt32 = reader.integer(),
             let exptime: Int64 = reader.integer(), let payloadStart: UInt32 = reader.integer(),
-            let payloadCount: UInt32 = reader.integer(), let key = key(&reader), let command = bytes(&reader),
+            let payloadCount: UInt32 = reader.integer(), let key = key(&reader, orAll: true), let command = bytes(&reader),
             Int(payloadStart) + Int(payloadCount) <= command.count
         else { return nil }
         return ForwardedWrite(

@@ -108,7 +108,7 @@ extension Client {
             proveDeleted(command, world)
         case .count: counted(reply, world)
         case .beginCount: beganCount(reply)
-        case .read, .touch, .nothing: break
+        case .read, .touch, .flush, .nothing: break
         }
         if finalReads, reply.kind == .values { world.checkFinal(reply, of: world.keys[command.key], at: site) }
         for value in reply.values { check(value.data, of: value.key, world) }
@@ -121,7 +121,8 @@ extension Client {
     private func proveCommitted(_ write: Int, _ command: Command, _ world: World) {
         world.acknowledgedWrites.insert(write)
         world.figures[.writesProven] += 1
-        if case .extend = command.effect, world.now <= world.sites[site].disturbedUntil {
+        if case .extend = command.effect, world.now <= world.sites[site].disturbedUntil || world.options.flushes {
+            // A flush may come between an append and its read-back.
             // With two owners for a while, what was read back behind an append may be what the other one had just stored.
             return
         }
@@ -150,7 +151,7 @@ extension Client {
             if !data.allSatisfy({ $0 >= 48 && $0 <= 57 || $0 == 32 }) {
                 world.violate(.repliesInOrder, "\(name) reads \(Story.readable(data)) from the counter \(world.keys[key].name)")
             }
-        case .hot, .own:
+        case .hot, .own, .everything:
             guard let pieces = World.pieces(of: data),
                 pieces.allSatisfy({ $0 < world.writes.count && world.writes[$0].key == key })
             else {
@@ -164,6 +165,8 @@ extension Client {
     private func checkOwn(_ reply: Reply, _ command: Command, _ world: World) {
         guard case .own = world.keys[command.key].kind, world.readsAreExact, let key = own[command.key] else { return }
         let found = reply.values.first.flatMap { World.pieces(of: $0.data) }?.max()
+        // Anybody may have flushed.
+        if found == nil, world.options.flushes { return }
         // Later commands of the pipeline have not been executed when this read was.
         let before = key.attempts.filter { $0.state != .pending }
         let known = OwnKey(attempts: before)

@@ -16,6 +16,8 @@ struct Command {
         case count
         /// Begins a count at zero.
         case beginCount
+        /// Empties the federation.
+        case flush
         case nothing
     }
 
@@ -26,6 +28,7 @@ struct Command {
         case deletion
         case number
         case touched
+        case flushed
         case values([Int], withTokens: Bool)
         case meta(opaque: Int, isQuiet: Bool)
         case metaNoop
@@ -43,7 +46,7 @@ struct Reply {
     enum Kind {
         /// A quiet command had nothing to say.
         case suppressed
-        case stored, notStored, exists, notFound, deleted, touched, number, values, metaDone, metaValue, metaMiss, noop
+        case stored, notStored, exists, notFound, deleted, touched, flushed, number, values, metaDone, metaValue, metaMiss, noop
         case error
     }
 
@@ -79,6 +82,7 @@ enum ReplyReader {
         case .storage:
             return word(first, ["STORED": .stored, "NOT_STORED": .notStored, "EXISTS": .exists, "NOT_FOUND": .notFound], line)
         case .deletion: return word(first, ["DELETED": .deleted, "NOT_FOUND": .notFound], line)
+        case .flushed: return word(first, ["OK": .flushed], line)
         case .touched: return word(first, ["TOUCHED": .touched, "NOT_FOUND": .notFound], line)
         case .number:
             if first == "NOT_FOUND" { return .reply(Reply(kind: .notFound, line: Array(line)), count: count) }

@@ -5,6 +5,9 @@ import Kernel
 extension Client {
     /// Composes a burst of commands.
     func compose(_ world: World) -> [Command] {
+        if world.options.flushes, random.chance(0.008) {
+            return [text("flush_all\r\n", world.everything, .flush, .flushed)]
+        }
         switch random.below(10) {
         case 0, 1: return ownPipeline(world)
         case 2: return countOwn(world)

@@ -204,7 +204,7 @@ extension World {
     }
 
     private func evict(_ server: ServerHost) {
-        let key = keys[random.below(keys.count)]
+        let key = itemKeys[random.below(itemKeys.count)]
         if server.model.evict(key.bytes) {
             server.evicted.insert(key.index)
             tell(server.name, "evicts \(key.name)")

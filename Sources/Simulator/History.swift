@@ -186,6 +186,9 @@ struct History {
         return lost
     }
 
+    /// True where nobody can know what a key must hold: a power failure took a record of it, or of all keys.
+    func isDoubtful(_ key: Int) -> Bool { doubtful.contains(key) || doubtful.contains(byKey.count - 1) }
+
     /// True when a record that was not lost holds a client's write.
     func holds(_ write: Int, in key: Int) -> Bool {
         byKey[key].contains { !records[$0].lost && World.pieces(of: records[$0].value)?.contains(write) ?? false }
@@ -196,7 +199,7 @@ struct History {
     mutating func noteLateTouch(_ version: Version, at site: Int, wallSeconds: UInt64) {
         guard let number = byVersion[version], records[number].content == .touch else { return }
         let key = records[number].key
-        guard let value = top(of: key, where: { $0.version < version }).value, value.expiry != 0,
+        guard let value = top(of: key, where: { $0.version < version }).value, value.content == .value, value.expiry != 0,
             value.version <= forgotten[site][key], value.expiry / 1_000_000 <= wallSeconds + Self.earlySeconds
         else { return }
         lateTouches.insert(LateTouch(version: version, site: site))
@@ -211,7 +214,7 @@ struct History {
     /// Positions committed by a lane.
     func committed(of lane: LaneID) -> UInt64 { UInt64(origins[lane]?.byPosition.count ?? 0) }
 
-    /// What a key must hold at rest: its highest value or tombstone, and the touch on top of it, if any.
+    /// What a key must hold at rest: its highest value or tombstone, or a barrier above them, and the touch on top of it, if any.
     func top(of key: Int, where counts: (CommittedRecord) -> Bool = { _ in true }) -> (
         value: CommittedRecord?, touch: CommittedRecord?
     ) {
@@ -226,6 +229,7 @@ struct History {
                 value = record
             }
         }
+        for number in byKey[byKey.count - 1] where records[number].version > value?.version ?? .zero { value = records[number] }
         if let found = touch, found.version < value?.version ?? .zero { touch = nil }
         return (value, touch)
     }

@@ -16,6 +16,8 @@ struct SimulatedKey {
         case own(client: Int)
         /// A number that one client alone counts up.
         case ownCounter(client: Int)
+        /// No item's: barriers stand under it, in logs and streams.
+        case everything
     }
 
     let index: Int
@@ -66,7 +68,14 @@ extension World {
             add("own\(client)b", .own(client: client))
             add("seq\(client)", .ownCounter(client: client))
         }
+        add("", .everything)
     }
+
+    /// The keys that items may have.
+    var itemKeys: ArraySlice<SimulatedKey> { keys.dropLast() }
+
+    /// The number of the key that stands for all.
+    var everything: Int { keys.count - 1 }
 
     /// Notes a write about to be sent; the number is in its value.
     func issue(key: Int, client: Int) -> Int {

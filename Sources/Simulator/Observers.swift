@@ -52,6 +52,7 @@ extension World {
                 violate(.acknowledgedIsApplied, "\(host.name) takes \(position) for acknowledged by \(destination), but \(what)")
             }
         case .asserted: figures[.assertions] += 1
+        case .gaveUp(let server): servers[sites[site].servers[server]].wasFlushed = true
         case .inDoubt: figures[.inDoubts] += 1
         case .forgotten(let key, let version):
             figures[.forgotten] += 1
@@ -116,6 +117,7 @@ extension World {
         case .acknowledges(let origin, let position): "acknowledges \(origin) up to \(position)"
         case .acknowledged(let site, let position): "is acknowledged by \(site) up to \(position)"
         case .asserted(let key, let version): "asserts \(name(key)) \(version)"
+        case .gaveUp(let server): "flushes server \(server)"
         case .inDoubt(let key): "is in doubt about \(name(key))"
         case .forgotten(let key, let version): "forgets \(name(key)) \(version)"
         }

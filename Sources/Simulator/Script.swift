@@ -34,6 +34,7 @@ final class Script {
         options.faultCount = 0
         options.hotKeys = 4
         options.crossingRules = false
+        options.flushes = false
         options.skewMicrosecondsMax = 0
         options.backendSlowness = 1
         options.slotCount = 16

@@ -30,7 +30,7 @@ final class ServerHost {
     private var orphans: [Int] = []
     private let outgoing = ByteQueue()
     /// It was flushed by a proxy: what it held was given up.
-    private(set) var wasFlushed = false
+    var wasFlushed = false
 
     init(name: String, site: Int, index: Int, isBackup: Bool, address: HostPort, machine: Int, itemBytesMax: Int) {
         self.name = name
@@ -44,8 +44,6 @@ final class ServerHost {
             itemBytesMax: itemBytesMax, pid: UInt32(1_000 + machine),
             startedAtWallSeconds: SimulationOptions.wallMicroseconds / 1_000_000 - 1_000)
     }
-
-    private static let flush = Array("flush_all".utf8)
 
     func accept(_ link: Link) -> Int {
         connections.append((link, ByteQueue()))
@@ -77,7 +75,6 @@ final class ServerHost {
 
     private func serve(_ connection: Int, _ world: World) {
         guard let place = connections[connection], !place.incoming.isEmpty else { return }
-        if place.incoming.readable.starts(with: Self.flush) { wasFlushed = true }
         if world.story.told { world.tell(name, "c\(connection) gets \(Story.readable(place.incoming.readable))") }
         model.receive(
             place.incoming, from: connection, into: outgoing, wallMicroseconds: SimulationOptions.wallMicroseconds + world.now)

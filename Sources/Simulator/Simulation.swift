@@ -86,7 +86,7 @@ extension World {
         for site in sites.indices {
             guard let client = clients.first(where: { $0.site == site }) else { continue }
             client.finalReads = true
-            let commands = keys.map { key in
+            let commands = itemKeys.map { key in
                 Command(
                     bytes: Array("get \(key.name)\r\n".utf8), key: key.index, effect: .read,
                     reply: .values([key.index], withTokens: false))
@@ -99,7 +99,7 @@ extension World {
 
     /// What a client read at rest.
     func checkFinal(_ reply: Reply, of key: SimulatedKey, at site: Int) {
-        guard !history.doubtful.contains(key.index) else { return }
+        guard !history.isDoubtful(key.index) else { return }
         let wanted = Wanted(key, at: site, in: self)
         guard !wanted.isEdge else { return }
         let found = reply.values.first

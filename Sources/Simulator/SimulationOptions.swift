@@ -103,6 +103,8 @@ public struct SimulationOptions: Sendable {
     public var bursts: Int
     /// Keys with crossing rules are written too.
     public var crossingRules: Bool
+    /// Clients flush the whole federation now and then.
+    public var flushes: Bool
     /// Largest skew of a wall clock, in microseconds either way.
     public var skewMicrosecondsMax: UInt64
     /// How much slower than usual the network to memcached is.
@@ -144,6 +146,7 @@ public struct SimulationOptions: Sendable {
         skewMicrosecondsMax = faults.contains(.clocks) ? [50_000, 400_000, 5_000_000][random.below(3)] : 500
         backendSlowness = [1, 1, 1, 8, 30][random.below(5)]
         slotCount = [4, 16, 64][random.below(3)]
+        flushes = random.chance(0.25)
     }
 
     private static func drawFaults(_ random: inout SeededRandom) -> FaultKinds {
@@ -161,5 +164,6 @@ public struct SimulationOptions: Sendable {
         let shape = sites.map { "\($0.proxies)x\($0.lanes) proxies, \($0.backups) backups, \($0.durability.rawValue)" }
         return
             "sites [\(shape.joined(separator: "; "))], \(primaries) primaries, faults \(faults.description), \(hotKeys) hot keys"
+            + (flushes ? ", flushes" : "")
     }
 }

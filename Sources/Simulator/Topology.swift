@@ -40,7 +40,8 @@ enum Topology {
                 Backend(name: "backup\($0)", weight: 1, address: HostPort(host: "\(name)-backup\($0)", port: 11_211))
             },
             proxies: (0..<shape.proxies).map { proxy(proxyName(site: index, proxy: $0)) },
-            loops: shape.lanes, durability: shape.durability, unreachable: .miss, flush: .local, times: times(),
+            loops: shape.lanes, durability: shape.durability, unreachable: .miss, flush: options.flushes ? .federation : .local,
+            times: times(),
             segmentBytes: SimulationOptions.segmentBytes)
     }
 

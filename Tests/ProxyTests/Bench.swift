@@ -22,6 +22,7 @@ struct BenchPlan {
     var hasBackup = true
     var durability = Site.Durability.memory
     var unreachable = Site.UnreachableReads.miss
+    var flush = Site.FlushPolicy.local
     var crossing: [CrossingRule] = []
     var itemBytesMax = 1 << 20
     var segmentBytes = 4 << 20
@@ -53,7 +54,7 @@ struct BenchPlan {
                 SiteProxy(
                     name: $0, clients: [], replication: Self.address, admin: .unix(path: ""), folder: "", authorityPath: "",
                     certificatePath: "", keyPath: "", clientConnectionsMax: 100)
-            }, loops: 1, durability: durability, unreachable: unreachable, flush: .local, times: SiteTimes(),
+            }, loops: 1, durability: durability, unreachable: unreachable, flush: flush, times: SiteTimes(),
             segmentBytes: segmentBytes)
     }
 }

@@ -127,6 +127,34 @@ private final class Shelf {
         #expect(index[key] == nil)
     }
 
+    @Test("Below a barrier every key counts as deleted, known or not; above it nothing changes")
+    func barrier() {
+        let index = Shelf()
+        #expect(raise(index, at(5)))
+        #expect(index[Array("x".utf8)] == nil)
+        index.raise(allKeys, version: at(10), content: .tombstone, holder: here, offset: .zero, recordBytes: 0)
+        #expect(index[key]?.version == at(10) && index[key]?.content == .tombstone)
+        #expect(index[Array("x".utf8)]?.content == .tombstone)
+        index.raiseTouch(key, version: at(12), expiry: 7)
+        #expect(index[key]?.touch == at(12) && index[key]?.version == at(10))
+        #expect(raise(index, at(20)))
+        #expect(index[key]?.content == .value)
+    }
+
+    @Test("A key that must be kept longer than the barrier above it stays deleted")
+    func outlivesBarrier() {
+        let index = Shelf()
+        #expect(raise(index, at(5)))
+        index.raise(allKeys, version: at(10), content: .tombstone, holder: here, offset: .zero, recordBytes: 0)
+        let key = key
+        index.forget(upTo: 10, pinned: { one, _ in one == key }, forgotten: { _, _ in })
+        #expect(index[Array("x".utf8)] == nil)
+        #expect(index[key]?.version == at(10) && index[key]?.content == .tombstone)
+        index.forget(upTo: 10, pinned: { _, _ in false }, forgotten: { _, _ in })
+        index.forget(upTo: 10, pinned: { _, _ in false }, forgotten: { _, _ in })
+        #expect(index.count == 0)
+    }
+
     @Test("The log must be kept from the lowest place that an entry of this lane points to")
     func lowestOffset() {
         let index = Shelf()

@@ -75,6 +75,16 @@ import Testing
         #expect(refusal(sealed([15, 0, 250] + Array(repeating: 107, count: 250))) == nil)
     }
 
+    @Test("The empty key stands for all of them, and only where all can be deleted")
+    func everyKey() {
+        var barrier = record
+        barrier.key = []
+        #expect(refusal(frame(.record(barrier))) == .malformed(type: 17))
+        barrier.content = .tombstone
+        #expect(refusal(frame(.record(barrier))) == nil)
+        #expect(refusal(frame(.fetch(request: 1, key: [], version: record.version))) == .malformed(type: 13))
+    }
+
     @Test("Numbers that stand for names must be ones of theirs")
     func enumerations() {
         func changed(_ message: Message, at place: Int, to byte: UInt8) -> FrameError? {

@@ -20,6 +20,7 @@ from meridian_system import load
 from meridian_system.checks_bytes import bad_memcached, damaged_log, fuzz_admin, fuzz_clients, fuzz_peers, slow_reader
 from meridian_system.checks_configuration import check_command_line, check_mistakes
 from meridian_system.checks_durability import check_disk
+from meridian_system.checks_flush import check_flush
 from meridian_system.client import Endpoint
 from meridian_system.compare import compare
 from meridian_system.differential import Differential
@@ -187,6 +188,7 @@ def main() -> int:
         "mistakes in site files": check_mistakes,
         "the command line": check_command_line,
         "durability disk": check_disk,
+        "flush everywhere": check_flush,
         "fuzz clients": lambda world: fuzz_clients(world, seed, arguments.budget),
         "fuzz peers": lambda world: fuzz_peers(world, seed, arguments.budget),
         "fuzz admin": lambda world: fuzz_admin(world, seed),

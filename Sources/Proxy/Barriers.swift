@@ -1,0 +1,96 @@
+// `flush_all` of the whole federation: a barrier. It is a deletion of the key that stands for all (`allKeys`), with a version like any
+// other: logged, landed, mirrored and streamed as one. At every site whatever has a lower version is gone, however late it
+// arrives, and whatever has a higher one stays.
+//
+// memcached knows no versions: `flush_all` empties a server of what is younger, too. So the lanes write that again, each the keys whose values it
+// holds. All of them are still in the index: nothing younger than the barrier can become stable before the barrier is.
+
+import Kernel
+import Memcache
+import Replication
+import WriteLog
+
+extension LaneNode {
+    // MARK: Clients
+
+    /// `flush_all [delay]`, where the site's configuration means all sites by it. A delay is kept in memory.
+    func flushFederation(_ request: Request, _ session: ClientSession) {
+        let reply = session.expectReply(quiet: request, path: -1, isWrite: true)
+        let nowSeconds = now.wallMicroseconds / 1_000_000
+        let at = Exptime.absolute(request.exptime, nowSeconds: nowSeconds)
+        guard at > nowSeconds else { return submit(.barrier, .client(session.connection, reply)) }
+        barriersDue.append(monotonic + (at - nowSeconds) * 1_000_000)
+        Array("OK\r\n".utf8).withUnsafeBytes { deliver(session.connection, reply, .ok, $0) }
+    }
+
+    // MARK: At the owner
+
+    /// Stamps a barrier and empties this site. Who asked is answered when every lane of the group knows of it.
+    func startBarrier(_ completion: Completion, _ keyWork: KeyWork) {
+        let bytes = LogRecord.encodedBytes(keyBytes: 0, payloadBytes: 0)
+        guard log.hasRoom(forBytes: bytes, owed: owedBytes + bytes + Limits.logReserveBytes(configuration.site.segmentBytes))
+        else { return complete(completion, .serverError, logFullReply()) }
+        let operation = Operation(
+            kind: .write, key: allKeys, version: stampVersion(), effect: .delete, content: .tombstone, completion: .nobody)
+        operation.write = .barrier
+        operation.requesters = [.barrier(completion)]
+        logIntent(operation, .barrier)
+        commit(operation, .ok, [])
+        landBarrier(operation, keyWork)
+    }
+
+    /// Empties this site's servers; those that cannot be reached are emptied before they are used again.
+    func landBarrier(_ operation: Operation, _ keyWork: KeyWork) {
+        for other in operations.values where other.kind == .copy { other.cancelled = true }
+        begin(operation, keyWork)
+        for server in servers {
+            guard server.acceptsWrites else {
+                noteMissed(server, allKeys, .missed)
+                continue
+            }
+            operation.outstanding += 1
+            ask(server, .landing(operation), .line) { Command.flushAll(into: $0) }
+        }
+        writeAgain(since: operation.version) { $0 == laneID || siblings[$0]?.link == nil }
+        landedIfDone(operation)
+    }
+
+    /// A server does not do `flush_all`.
+    func barrierRefused(_ server: BackendServer, _ operation: Operation) {
+        say(.warning, "memcached refused flush_all server=\(server.definition.name): was it started with -F?")
+        let text = Array("SERVER_ERROR \(server.title) refuses flush_all: was it started with -F?\r\n".utf8)
+        for case .barrier(let completion) in operation.requesters { complete(completion, .serverError, text) }
+        operation.requesters.removeAll { if case .barrier = $0 { true } else { false } }
+    }
+
+    // MARK: At the other lanes
+
+    /// Another lane has emptied the servers: what this one has under way came before or after, nobody knows.
+    func barrierMirrored(_ tops: KeyTops, _ sequence: UInt64, _ sibling: Sibling) {
+        if let tops = unsettled(tops) { index.merge(tops) }
+        for operation in operations.values { operation.overlapped = true }
+        writeAgain(since: tops.version) { $0 == laneID }
+        oweAcknowledgement(sequence, sibling)
+    }
+
+    /// Has the keys written again that are younger than a barrier, and whose holders are this lane's business.
+    private func writeAgain(since barrier: Version, _ isMine: (LaneID) -> Bool) {
+        if isPlanted(.barrierTakesAll) { return }
+        for (key, entry) in index.writtenSince(barrier) where entry.content == .value && isMine(entry.holder) {
+            wiped.append(key)
+        }
+        goOnWritingAgain()
+    }
+
+    /// Goes on with what barriers have wiped out, a bounded number of keys at a time.
+    private func goOnWritingAgain() {
+        while assertions.count < Limits.wipedMax, let key = wiped.popFirst() { requestAssertion(key, .overtaken) }
+    }
+
+    /// What falls due by time.
+    func tendBarriers() {
+        goOnWritingAgain()
+        for due in barriersDue where due <= monotonic { submit(.barrier, .nobody) }
+        barriersDue.removeAll { $0 <= monotonic }
+    }
+}

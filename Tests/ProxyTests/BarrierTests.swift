@@ -1,0 +1,155 @@
+import Configuration
+import Kernel
+import Replication
+import Testing
+import WriteLog
+
+@testable import Proxy
+
+/// `flush_all` of the whole federation: what is older goes, everywhere and however late it comes; what is younger stays.
+@Suite struct BarrierTests {
+    private static func plan(_ proxies: [String] = ["n1"]) -> BenchPlan {
+        var plan = BenchPlan()
+        plan.proxies = proxies
+        plan.elsewhere = ["south"]
+        plan.hasBackup = false
+        plan.flush = .federation
+        return plan
+    }
+
+    private let ours = Bench.key(ownedBy: Bench.n1)
+
+    private func barrier(position: UInt64, seconds: UInt64) -> ReplicatedRecord {
+        var record = Bench.record("", "", position: position, seconds: seconds)
+        record.content = .tombstone
+        return record
+    }
+
+    @Test("flush_all is logged, empties the servers, is answered, and goes to the other sites")
+    func reachesOthers() throws {
+        let bench = Bench.serving(Self.plan())
+        let client = bench.client()
+        #expect(bench.ask(client, "flush_all\r\n") == "")
+        #expect(bench.commands("cache1") == "flush_all\r\n")
+        bench.answer("cache1", "OK\r\n")
+        #expect(bench.heard(client) == "OK\r\n")
+        #expect(bench.logged.map(\.kind) == [.intent, .commit])
+        #expect(bench.logged[0].key.isEmpty && bench.logged[0].content == .tombstone)
+        #expect(bench.node.committed == Position(1))
+    }
+
+    @Test("A site whose flush_all is local or denied takes another site's barrier all the same")
+    func takesAnothers() throws {
+        var plan = Self.plan()
+        plan.flush = .deny
+        let bench = Bench.serving(plan)
+        let stream = try bench.openStream()
+        bench.tell(stream, .record(barrier(position: 1, seconds: 2)))
+        #expect(bench.commands("cache1") == "flush_all\r\n")
+        bench.answer("cache1", "OK\r\n")
+        #expect(try bench.words(stream) == [.acknowledge(Position(1))])
+    }
+
+    @Test("What is older and comes later is superseded; what is younger and was there is written again behind the flush")
+    func olderAndYounger() throws {
+        let bench = Bench.serving(Self.plan())
+        let stream = try bench.openStream()
+        bench.tell(stream, .record(Bench.record("younger", "y", position: 1, seconds: 3)))
+        bench.tell(stream, .record(Bench.record("older", "o", position: 2, seconds: 1)))
+        _ = bench.commands("cache1")
+        bench.answer("cache1", "HD\r\nHD\r\n")
+        bench.tell(stream, .record(barrier(position: 3, seconds: 2)))
+        #expect(bench.commands("cache1") == "flush_all\r\nms younger 1\r\ny\r\n")
+        bench.answer("cache1", "OK\r\nHD\r\n")
+        bench.tell(stream, .record(Bench.record("late", "l", position: 4, seconds: 1)))
+        #expect(bench.commands("cache1") == "")
+        bench.tell(stream, .record(Bench.record("new", "n", position: 5, seconds: 4)))
+        #expect(bench.commands("cache1") == "ms new 1\r\nn\r\n")
+        bench.answer("cache1", "HD\r\n")
+        guard case .acknowledge(let position) = try bench.words(stream).last else { throw BenchError.notGreeted }
+        #expect(position == Position(5))
+    }
+
+    @Test("A lane whose sibling has flushed writes again what it holds, and deletes what landed late")
+    func siblingFlushed() throws {
+        let bench = Bench.serving(Self.plan(["n1", "n2"]))
+        let link = try bench.linkSibling()
+        let stream = try bench.openStream()
+        bench.tell(stream, .record(Bench.record(ours, "y", position: 1, seconds: 3)))
+        let other = Bench.key(ownedBy: Bench.n1, 1)
+        bench.tell(stream, .record(Bench.record(other, "o", position: 2, seconds: 1)))
+        _ = bench.commands("cache1")
+        bench.answer("cache1", "HD\r\n")
+        let version = Version(stamp: HybridClock.stamp(atWall: 1_800_000_002_000_000), origin: Bench.n2)
+        let tops = KeyTops(
+            key: allKeys, version: version, content: .tombstone, touch: .zero, touchExpiry: 0, holder: Bench.n2)
+        bench.tell(link, .mirror(sequence: 1, tops: tops))
+        #expect(bench.commands("cache1") == "ms \(ours) 1\r\ny\r\n")
+        #expect(try bench.words(link).contains(.mirrored(sequence: 1)))
+        bench.answer("cache1", "HD\r\n")
+        #expect(bench.commands("cache1") == "md \(other)\r\n", "it was under way: nobody knows whether it came after the flush")
+    }
+
+    @Test("A server that cannot be reached is flushed before it is used again")
+    func serverAway() throws {
+        let bench = Bench.serving(Self.plan())
+        bench.lose(bench.backend("cache1"))
+        let client = bench.client()
+        #expect(bench.ask(client, "flush_all\r\n") == "OK\r\n")
+        bench.advance(milliseconds: 1_000)
+        bench.bringUp("cache1")
+        #expect(bench.commands("cache1") == "flush_all\r\n")
+    }
+
+    @Test("A flush whose process died is done again, and what is younger is written again")
+    func diesInBetween() throws {
+        let bench = Bench.serving(Self.plan())
+        let client = bench.client()
+        bench.ask(client, "flush_all\r\n")
+        bench.ask(client, "set k 0 0 1\r\nx\r\n")
+        let again = Bench.serving(Self.plan(), after: bench)
+        again.advance(milliseconds: 200)
+        let commands = again.commands("cache1")
+        #expect(commands.hasPrefix("flush_all\r\n"))
+        #expect(!bench.logged.contains { $0.key == Array("k".utf8) } || commands.hasSuffix("ms k 1\r\nx\r\n"))
+    }
+
+    @Test("A barrier is forgotten like a key: when nothing older can come any more")
+    func forgotten() throws {
+        let bench = Bench.serving(Self.plan())
+        let stream = try bench.openStream()
+        bench.tell(stream, .record(barrier(position: 1, seconds: 1)))
+        bench.answer("cache1", "OK\r\n")
+        #expect(bench.node.index.barrier > .zero)
+        let stamp = HybridClock.stamp(atWall: 1_800_000_009_000_000)
+        bench.tell(stream, .promise(floor: stamp, stamp: stamp, wall: bench.now.wallMicroseconds, committed: Position(9)))
+        bench.advance(milliseconds: 10_000)
+        #expect(bench.node.index.count == 0)
+        #expect(bench.node.index.barrier == .zero)
+    }
+
+    @Test("A delayed flush_all waits; a server that refuses it is named")
+    func delayedAndRefused() throws {
+        let bench = Bench.serving(Self.plan())
+        let client = bench.client()
+        #expect(bench.ask(client, "flush_all 2\r\n") == "OK\r\n")
+        bench.advance(milliseconds: 1_500)
+        #expect(bench.commands("cache1") == "")
+        bench.advance(milliseconds: 1_000)
+        #expect(bench.commands("cache1") == "flush_all\r\n")
+        bench.answer("cache1", "OK\r\n")
+        bench.ask(client, "flush_all\r\n")
+        bench.answer("cache1", "CLIENT_ERROR flush_all not allowed\r\n")
+        #expect(bench.heard(client) == "SERVER_ERROR server cache1 (cache1:11211) refuses flush_all: was it started with -F?\r\n")
+    }
+
+    @Test("A forwarded barrier is done by its owner, whatever command it claims to be")
+    func forwarded() throws {
+        let bench = Bench.serving(Self.plan(["n1", "n2"]))
+        let link = try bench.linkSibling()
+        var write = Write.barrier.forwarded
+        write.command = Array("shutdown\r\n".utf8)
+        bench.tell(link, .forward(request: 5, hops: 2, write: write))
+        #expect(bench.commands("cache1") == "flush_all\r\n")
+    }
+}
