@@ -41,7 +41,11 @@ extension LaneNode {
 
     /// Empties this site's servers; those that cannot be reached are emptied before they are used again.
     func landBarrier(_ operation: Operation, _ keyWork: KeyWork) {
-        for other in operations.values where other.kind == .copy { other.cancelled = true }
+        for other in operations.values {
+            if other.kind == .copy { other.cancelled = true }
+            // Sent before, and younger than a barrier from elsewhere: it is wiped out, and nobody knows yet what it made.
+            if other.version > operation.version { other.overlapped = true }
+        }
         begin(operation, keyWork)
         for server in servers {
             guard server.acceptsWrites else {

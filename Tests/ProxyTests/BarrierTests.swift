@@ -70,6 +70,18 @@ import WriteLog
         #expect(position == Position(5))
     }
 
+    @Test("What is under way and younger when the barrier is sent behind it is written again once it is known")
+    func underWay() throws {
+        let bench = Bench.serving(Self.plan())
+        let stream = try bench.openStream()
+        bench.setClockAhead(seconds: 5)
+        bench.ask(bench.client(), "add k 0 0 1\r\nx\r\n")
+        bench.tell(stream, .record(barrier(position: 1, seconds: 2)))
+        #expect(bench.commands("cache1") == "add k 0 0 1\r\nx\r\nflush_all\r\n")
+        bench.answer("cache1", "STORED\r\n")
+        #expect(bench.commands("cache1") == "ms k 1\r\nx\r\n")
+    }
+
     @Test("A lane whose sibling has flushed writes again what it holds, and deletes what landed late")
     func siblingFlushed() throws {
         let bench = Bench.serving(Self.plan(["n1", "n2"]))
