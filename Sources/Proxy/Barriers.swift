@@ -67,6 +67,14 @@ extension LaneNode {
         operation.requesters.removeAll { if case .barrier = $0 { true } else { false } }
     }
 
+    /// A server that was away was emptied now. If that was for a barrier, what has been written since went with it.
+    func flushedLate() {
+        guard index.barrier > .zero, let entry = index[allKeys] else { return }
+        mirrorSequence += 1
+        mirror(entry.tops(of: allKeys))
+        writeAgain(since: index.barrier) { $0 == laneID || siblings[$0]?.link == nil }
+    }
+
     // MARK: At the other lanes
 
     /// Another lane has emptied the servers: what this one has under way came before or after, nobody knows.

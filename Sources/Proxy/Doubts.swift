@@ -54,6 +54,22 @@ extension LaneNode {
         }
     }
 
+    /// Writes behind a doubt that cannot be settled now are refused, as they would be without it.
+    func refuseBehindDoubt(_ key: [UInt8], _ keyWork: KeyWork) {
+        guard case .doubt = keyWork.waiters.first, keyWork.inFlight.isEmpty else { return }
+        let place = route(key)
+        let why: [UInt8]
+        if authority(at: place, key) == nil {
+            why = unreachableReply(place)
+        } else if !hasRoom(forDoubt: key) {
+            why = logFullReply()
+        } else {
+            return
+        }
+        for case .write(_, let completion) in keyWork.waiters { complete(completion, .serverError, why) }
+        keyWork.waiters.removeAll { if case .write = $0 { true } else { false } }
+    }
+
     // MARK: Reading and writing again
 
     /// Has what the site holds of a key read and written again.

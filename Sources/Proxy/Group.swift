@@ -339,10 +339,14 @@ extension LaneNode {
 
     func broadcastMirror(_ operation: Operation) {
         // What was written here is in this lane's log; only a copy is not.
-        let tops = operation.tops(holder: operation.kind == .copy ? index[operation.key]?.holder ?? laneID : laneID)
+        mirror(operation.tops(holder: operation.kind == .copy ? index[operation.key]?.holder ?? laneID : laneID))
+    }
+
+    /// Tells the siblings what has landed under the latest mirror sequence.
+    func mirror(_ tops: KeyTops) {
         for id in siblingIDs {
             guard let sibling = siblings[id], let link = sibling.link else { continue }
-            sibling.untaken.append((mirrorSequence, operation.key))
+            sibling.untaken.append((mirrorSequence, tops.key))
             send(.mirror(sequence: mirrorSequence, tops: tops), on: link)
         }
     }

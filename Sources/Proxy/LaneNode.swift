@@ -52,6 +52,8 @@ public final class LaneNode {
     /// When it began to join, at its start or after a pause, in monotonic microseconds.
     var joiningSince: UInt64
     var leaveBy: UInt64?
+    /// False once it was paused while it left: its index is out of date, and it has no time to join anew.
+    var mayOwn = true
     var finished = false
 
     // Connections by what they are.

@@ -75,15 +75,18 @@ extension LaneNode {
         server.startedAt = startedAt
         server.incarnation = incarnation
         if let known, known != incarnation {
-            // Its memory is empty; what it missed, it missed with everything else.
-            server.missedTooMany = false
+            // Its memory was empty; but it may have missed writes since, and been given older ones by other lanes.
             server.missed = server.missed.filter { $0.value == .missed }
             noteEmpty(server)
             say(.notice, "memcached restarted server=\(server.definition.name) recovering=\(server.recovering)")
-        } else if server.missedTooMany {
+        }
+        if server.missedTooMany {
             server.missedTooMany = false
             server.recoveringFrom = server.isBackup ? [] : Set(backupIndices)
-            say(.warning, "memcached missed too many writes while it was cut off and is flushed server=\(server.definition.name)")
+            say(
+                .warning,
+                "memcached missed a flush, or too many writes, while it was cut off and is flushed server=\(server.definition.name)"
+            )
             observe(.gaveUp(server: server.index))
             ask(server, .amnesia, .line) { Command.flushAll(into: $0) }
         }
@@ -283,7 +286,8 @@ extension LaneNode {
         case .operationRead(let operation):
             let image = postImage(reply, in: bytes)
             operationReadAnswered(operation, server, image.flatMap { $0.isStale ? nil : $0 })
-        case .tidy, .amnesia: break
+        case .amnesia: flushedLate()
+        case .tidy: break
         case .greeting: greeted(server, reply, bytes)
         case .flush(let flush): flushed(flush, reply.kind, Array(bytes))
         case .stats(let stats):
@@ -303,7 +307,8 @@ extension LaneNode {
     private func noteLanded(_ server: BackendServer, _ operation: Operation, _ reply: Reply) {
         observe(.landed(key: operation.key, version: operation.version, content: operation.content, server: server.index))
         let isWhole = operation.content == .tombstone || (operation.content == .value && !operation.effect.readsBack)
-        if isWhole, !reply.kind.isError, let how = server.missed[operation.key], how != .doubt,
+        // A copy gives way to whatever is there.
+        if isWhole, operation.kind != .copy, !reply.kind.isError, let how = server.missed[operation.key], how != .doubt,
             !server.repairing.contains(operation.key), operation.version >= index[operation.key]?.version ?? .zero
         {
             server.missed[operation.key] = nil

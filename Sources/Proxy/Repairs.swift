@@ -13,7 +13,7 @@ extension LaneNode {
     func startCopy(_ key: [UInt8]) {
         let place = route(key)
         guard let backup = place.backup, backupKnowsMore(place), servers[backup].holdsForAll(key),
-            servers[place.primary].acceptsWrites,
+            servers[place.primary].holds(key),
             copiesUnderWay < Limits.copiesMax, work[key] == nil, index[key]?.content != .tombstone
         else { return }
         let keyWork = workFor(key)

@@ -19,7 +19,7 @@ extension LaneNode {
         var live = siblingIDs.filter { siblings[$0]?.isServing ?? false }
         if state == .serving { live.append(laneID) }
         // The last one to leave serves to the end: its clients have nobody else.
-        if live.isEmpty && state == .leaving { live.append(laneID) }
+        if live.isEmpty && state == .leaving && mayOwn { live.append(laneID) }
         for slot in owners.indices { owners[slot] = Rendezvous.owner(of: slot, among: live) }
         unpark()
         routeWaitingAssertions()

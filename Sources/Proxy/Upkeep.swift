@@ -37,7 +37,11 @@ extension LaneNode {
     func rejoinAfterPause(since before: Instant) {
         let paused = now.monotonicMicroseconds - min(before.monotonicMicroseconds, now.monotonicMicroseconds)
         guard paused > leaseMicroseconds, !siblingIDs.isEmpty else { return }
-        if state != .leaving {
+        if state == .leaving {
+            // It may end as if it had crashed, but not go on with what it knew before.
+            mayOwn = false
+            leaveBy = monotonic
+        } else {
             state = .joining
             joiningSince = monotonic
         }
@@ -126,7 +130,9 @@ extension LaneNode {
     func drainAll() {
         let waiting = work.filter { !$0.value.waiters.isEmpty }.keys
         for key in waiting.sorted(by: { $0.lexicographicallyPrecedes($1) }) {
-            if let keyWork = work[key] { drain(key, keyWork) }
+            guard let keyWork = work[key] else { continue }
+            drain(key, keyWork)
+            refuseBehindDoubt(key, keyWork)
         }
     }
 

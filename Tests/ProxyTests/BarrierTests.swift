@@ -113,6 +113,24 @@ import WriteLog
         #expect(bench.commands("cache1") == "flush_all\r\n")
     }
 
+    @Test("A server that restarted before the flush is flushed, too; what was written since is written again behind that")
+    func serverRestarted() throws {
+        let bench = Bench.serving(Self.plan(["n1", "n2"]))
+        let link = try bench.linkSibling()
+        let stream = try bench.openStream()
+        bench.lose(bench.backend("cache1"))
+        bench.tell(link, .apply(request: 1, hops: 2, record: barrier(position: 1, seconds: 2)))
+        bench.tell(stream, .record(Bench.record(ours, "y", position: 1, seconds: 3)))
+        bench.advance(milliseconds: 1_000)
+        _ = try bench.words(link)
+        bench.bringUp("cache1", pid: 2, startedAt: 1_001)
+        #expect(bench.commands("cache1") == "flush_all\r\n", "n2 may have found it before, and filled it again")
+        bench.answer("cache1", "OK\r\n")
+        #expect(bench.commands("cache1") == "ms \(ours) 1\r\ny\r\n")
+        let told = try bench.words(link).contains { if case .mirror(_, let tops) = $0 { tops.key == allKeys } else { false } }
+        #expect(told, "n2 must write again what it holds")
+    }
+
     @Test("A flush whose process died is done again, and what is younger is written again")
     func diesInBetween() throws {
         let bench = Bench.serving(Self.plan())

@@ -135,6 +135,20 @@ import WriteLog
         #expect(bench.logged.last { $0.kind == .intent }?.version == doubted)
     }
 
+    @Test("Writes behind a doubt do not wait for a server that stays away: they are refused by its name")
+    func refusedBehind() throws {
+        let (bench, _, _) = try doubting()
+        bench.advance(milliseconds: 1_000)
+        bench.bringUp("cache1")
+        bench.advance(milliseconds: 200)
+        #expect(bench.commands("cache1") == "mg n u s v f t c\r\n")
+        let client = bench.client()
+        #expect(bench.ask(client, "set n 0 0 1\r\nx\r\n") == "")
+        bench.lose(bench.backend("cache1"))
+        bench.advance(milliseconds: 200)
+        #expect(bench.heard(client) == "SERVER_ERROR server cache1 (cache1:11211) is unreachable: connection reset\r\n")
+    }
+
     @Test("Another lane's doubt yields to a younger top as well")
     func anothersDoubt() throws {
         let bench = Bench.serving(Self.planForTwo)

@@ -175,6 +175,21 @@ import WriteLog
         #expect(bench.commands("cache1") == "")
     }
 
+    @Test("A lane that is paused while it leaves ends; it does not take itself for the last one")
+    func pausedWhileLeaving() throws {
+        let link = try bench.linkSibling()
+        let client = bench.client()
+        bench.ask(client, "set \(ours) 0 0 1\r\nx\r\n")
+        _ = bench.commands("cache1")
+        bench.step(.leave)
+        bench.settle()
+        bench.pause(milliseconds: 10_000)
+        bench.tell(link, .forward(request: 5, hops: 1, write: passedOn))
+        bench.advance(milliseconds: 100)
+        #expect(bench.commands("cache1") == "")
+        #expect(bench.finished)
+    }
+
     @Test("A landing of something long stable, by a lane that was alone, is repaired where something younger is known")
     func stableLandsAgain() throws {
         let link = try bench.linkSibling()
