@@ -106,6 +106,9 @@ extension LaneNode {
         guard authority(at: route(operation.key), operation.key) != nil, hasRoom(forDoubt: operation.key) else {
             return putBack(operation, keyWork)
         }
+        var image = image
+        // A younger touch may still be on its way to the server.
+        if let entry = index[operation.key], entry.touch > operation.version { image?.expiry = entry.touchExpiry }
         startWrite(
             rewrite(of: operation.key, image), .nobody, keyWork, under: operation.version, requesters: operation.requesters)
         drain(operation.key, keyWork)

@@ -90,6 +90,7 @@ extension LaneNode {
         counters.recordsApplied += assertion ? 0 : 1
         if record.key == allKeys { return landBarrier(operation, keyWork) }
         let (content, expiry) = merged(operation, record)
+        logMergedTouch(operation)
         begin(operation, keyWork)
         for server in route(record.key).both {
             guard servers[server].acceptsWrites else {
@@ -123,6 +124,15 @@ extension LaneNode {
                 record.key, version: record.version, content: record.content, expiry: record.expiry, holder: laneID,
                 offset: operation.intent, recordBytes: operation.intentBytes)
         }
+    }
+
+    /// A restart may land the value again, and must not give it an older expiry: everybody may have forgotten the touch by then.
+    private func logMergedTouch(_ operation: Operation) {
+        guard operation.touch > .zero else { return }
+        lastWriteAt = log.append(
+            LogRecord(
+                kind: .applied, content: .touch, flags: recordFlags(operation.key), version: operation.touch,
+                expiryMicroseconds: operation.touchExpiry, key: operation.key))
     }
 
     /// What is to be in memcached: a value keeps the expiry of a younger touch; what has expired is deleted.

@@ -108,6 +108,8 @@ extension LaneNode {
         operation.write = write
         operation.requesters = requesters
         operation.owed = owed
+        // What is settled under an older version comes with the expiry of a younger touch, if there is one.
+        if version != nil { _ = takeTouch(operation, instead: write.expiry) }
         logIntent(operation, write)
         begin(operation, keyWork)
         send(operation, write, to: authority, keyWork)

@@ -75,6 +75,19 @@ import WriteLog
         #expect(bench.node.servers[0].missed.isEmpty)
     }
 
+    @Test("A younger touch that the server missed decides how long the settled value lives")
+    func youngerTouch() throws {
+        let (bench, stream, doubted) = try doubting()
+        var touch = Bench.record("n", "", position: 1, seconds: 3)
+        touch.content = .touch
+        touch.expiry = bench.now.wallMicroseconds + 100_000_000
+        bench.tell(stream, .record(touch))
+        bringBack(bench)
+        bench.answer("cache1", "VA 1 s1 f0 t9 c1\r\n8\r\n")
+        #expect(bench.commands("cache1").hasSuffix("ms n 1 T99\r\n8\r\n"))
+        #expect(bench.logged.last { $0.kind == .intent }?.version == doubted)
+    }
+
     @Test("After a restart too")
     func settledAfterARestart() throws {
         let bench = Bench.serving(Self.plan)

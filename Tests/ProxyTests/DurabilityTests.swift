@@ -1,4 +1,5 @@
 import Kernel
+import Replication
 import Testing
 import WriteLog
 
@@ -116,6 +117,36 @@ import WriteLog
         let bench = Bench.serving(plan, after: first)
         bench.advance(milliseconds: 200)
         #expect(bench.commands("cache1") == "mg k T99\r\n", "another lane may have written a younger value, long stable by now")
+    }
+
+    @Test("A value that was written again with a sibling's touch is landed with that touch after a restart")
+    func touchOfASibling() throws {
+        var plan = BenchPlan()
+        plan.proxies = ["n1", "n2"]
+        plan.elsewhere = ["south"]
+        plan.hasBackup = false
+        let key = Bench.key(ownedBy: Bench.n1)
+        let first = Bench.serving(plan)
+        let link = try first.linkSibling()
+        let stream = try first.openStream()
+        let record = Bench.record(key, "v", position: 1, seconds: 1)
+        first.tell(stream, .record(record))
+        first.answer("cache1", "HD\r\n")
+        first.advance(milliseconds: 500)
+        let touch = Version(stamp: HybridClock.stamp(atWall: 1_800_000_002_000_000), origin: Bench.n2)
+        let expiry = first.now.wallMicroseconds + 100_000_000
+        let tops = KeyTops(
+            key: Array(key.utf8), version: .zero, content: .none, touch: touch, touchExpiry: expiry, holder: Bench.n2)
+        first.tell(
+            link, .mirror(sequence: 1, tops: tops),
+            .assert(
+                request: 1, hops: 1, cause: .overtaken, doubted: .zero, tops: tops))
+        first.advance(milliseconds: 100)
+        #expect(first.commands("cache1").hasSuffix("ms \(key) 1 T100\r\nv\r\n"))
+        let bench = Bench.serving(plan, after: first)
+        for _ in 0..<40 where bench.node.state != .serving { bench.advance(milliseconds: 100) }
+        bench.advance(milliseconds: 100)
+        #expect(bench.commands("cache1").hasPrefix("ms \(key) 1 T9"))
     }
 
     @Test("An incr whose process died is in doubt: what the site holds is read and written again, the incr is not")
