@@ -127,7 +127,7 @@ struct KeyIndex {
         if tops.touch > .zero { raiseTouch(tops.key, version: tops.touch, expiry: tops.touchExpiry) }
     }
 
-    /// The barrier is forgotten; what is kept although it is older stays deleted.
+    /// The barrier is stable; what is kept although it is older stays deleted.
     private mutating func lowerBarrier() {
         for (key, entry) in entries where entry.version < barrier {
             entries[key] = self[key]
@@ -149,10 +149,11 @@ struct KeyIndex {
                 held.append(raise)
             } else {
                 entries[raise.key] = nil
-                if raise.key == allKeys { lowerBarrier() }
                 forgotten(raise.key, raise.top)
             }
         }
+        // Before any younger key is forgotten, which it would cover; its own raise may stand behind one that is not stable yet.
+        if barrier > .zero, barrier.stamp <= floor { lowerBarrier() }
         for _ in 0..<min(held.count, Limits.heldLooksMax) { letGo(held.removeFirst()) }
         while let first = raises.first {
             if let entry = entries[first.key], entry.top == first.top, first.top.stamp > floor { break }

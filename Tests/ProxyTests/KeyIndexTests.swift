@@ -141,6 +141,17 @@ private final class Shelf {
         #expect(index[key]?.content == .value)
     }
 
+    @Test("A barrier is gone before what is younger is forgotten, in whatever order they were raised, and even if it is pinned")
+    func barrierGoesFirst() {
+        let index = Shelf()
+        #expect(raise(index, at(20)))
+        index.raise(Array("z".utf8), version: at(90), content: .value, holder: here, offset: .zero, recordBytes: 0)
+        index.raise(allKeys, version: at(10), content: .tombstone, holder: here, offset: .zero, recordBytes: 0)
+        index.forget(upTo: 50, pinned: { one, _ in one == allKeys }, forgotten: { _, _ in })
+        #expect(index[key] == nil)
+        #expect(index[allKeys]?.version == at(10))
+    }
+
     @Test("A key that must be kept longer than the barrier above it stays deleted")
     func outlivesBarrier() {
         let index = Shelf()
