@@ -99,7 +99,7 @@ final class BackendServer {
     var missed: [[UInt8]: AssertionCause] = [:]
     /// The same keys in the order in which they were missed; a key may stand here after it was repaired.
     var missedOrder: Deque<[UInt8]> = []
-    /// More were missed than can be repaired: the server is flushed instead.
+    /// More were missed than can be repaired: the server is flushed instead, and not trusted before it has said so.
     var missedTooMany = false
     /// Keys whose repair is under way.
     var repairing: Set<[UInt8]> = []

@@ -5,6 +5,7 @@
 // memcached knows no versions: `flush_all` empties a server of what is younger, too. So the lanes write that again, each the keys whose values it
 // holds. All of them are still in the index: nothing younger than the barrier can become stable before the barrier is.
 
+import DequeModule
 import Kernel
 import Memcache
 import Replication
@@ -19,6 +20,10 @@ extension LaneNode {
         let nowSeconds = now.wallMicroseconds / 1_000_000
         let at = Exptime.absolute(request.exptime, nowSeconds: nowSeconds)
         guard at > nowSeconds else { return submit(.barrier, .client(session.connection, reply)) }
+        guard barriersDue.count < Limits.barriersDueMax else {
+            let text = Array("SERVER_ERROR \(Limits.barriersDueMax) delayed flushes are waiting already\r\n".utf8)
+            return text.withUnsafeBytes { deliver(session.connection, reply, .serverError, $0) }
+        }
         barriersDue.append(monotonic + (at - nowSeconds) * 1_000_000)
         Array("OK\r\n".utf8).withUnsafeBytes { deliver(session.connection, reply, .ok, $0) }
     }
@@ -47,6 +52,7 @@ extension LaneNode {
             if other.version > operation.version { other.overlapped = true }
         }
         begin(operation, keyWork)
+        barrierAt = monotonic
         for server in servers {
             guard server.acceptsWrites else {
                 noteMissed(server, allKeys, .missed)
@@ -67,42 +73,82 @@ extension LaneNode {
         operation.requesters.removeAll { if case .barrier = $0 { true } else { false } }
     }
 
-    /// A server that was away was emptied now. If that was for a barrier, what has been written since went with it.
-    func flushedLate() {
+    /// A server that missed a barrier, or too much, has answered that it is empty. If that was for a barrier, what has been written
+    /// since went with it.
+    func flushedLate(_ server: BackendServer, _ kind: ReplyKind) {
+        guard kind == .ok else { return drop(server, "it refuses flush_all: was it started with -F?") }
+        server.missedTooMany = false
+        settle(server)
         guard index.barrier > .zero, let entry = index[allKeys] else { return }
         mirrorSequence += 1
         mirror(entry.tops(of: allKeys))
         writeAgain(since: index.barrier) { $0 == laneID || siblings[$0]?.link == nil }
     }
 
+    /// True while a server is still to be emptied for a barrier: what is younger, and will go with it, must not be forgotten.
+    var oweBarrier: Bool {
+        index.barrier > .zero && monotonic - barrierAt < Limits.barrierPatienceMicroseconds
+            && servers.contains { $0.missedTooMany }
+    }
+
     // MARK: At the other lanes
+
+    /// True for what a lane may tell of a barrier.
+    func isBarrier(_ tops: KeyTops) -> Bool { tops.content == .tombstone && tops.version > .zero && tops.touch == .zero }
 
     /// Another lane has emptied the servers: what this one has under way came before or after, nobody knows.
     func barrierMirrored(_ tops: KeyTops, _ sequence: UInt64, _ sibling: Sibling) {
         if let tops = unsettled(tops) { index.merge(tops) }
         for operation in operations.values { operation.overlapped = true }
+        // A server that only that lane cannot reach goes on serving this one's clients: it must not serve what is gone.
+        for server in servers where server.cutOffAt.contains(sibling.id) && server.acceptsWrites && sequence > 0 {
+            ask(server, .amnesia, .line) { Command.flushAll(into: $0) }
+        }
         writeAgain(since: tops.version) { $0 == laneID }
         oweAcknowledgement(sequence, sibling)
     }
 
-    /// Has the keys written again that are younger than a barrier, and whose holders are this lane's business.
+    /// Has the keys written again that are younger than a barrier, and whose holders are this lane's business: its own first, since others
+    /// may have to be waited for.
     private func writeAgain(since barrier: Version, _ isMine: (LaneID) -> Bool) {
         if isPlanted(.barrierTakesAll) { return }
-        for (key, entry) in index.writtenSince(barrier) where entry.content == .value && isMine(entry.holder) {
-            wiped.append(key)
-        }
+        let younger = index.writtenSince(barrier).filter { $0.value.content == .value && isMine($0.value.holder) }
+        for (key, entry) in younger where entry.holder == laneID { wiped.append(key) }
+        for (key, entry) in younger where entry.holder != laneID { wiped.append(key) }
         goOnWritingAgain()
     }
 
     /// Goes on with what barriers have wiped out, a bounded number of keys at a time.
     private func goOnWritingAgain() {
-        while assertions.count < Limits.wipedMax, let key = wiped.popFirst() { requestAssertion(key, .overtaken) }
+        while assertions.count - min(awaitedTops.count, assertions.count) < Limits.wipedMax, let key = wiped.popFirst() {
+            // Deleted or flushed again meanwhile, or long stable.
+            if index[key]?.content == .value { requestAssertion(key, .overtaken) }
+        }
     }
 
     /// What falls due by time.
     func tendBarriers() {
         goOnWritingAgain()
-        for due in barriersDue where due <= monotonic { submit(.barrier, .nobody) }
+        guard barriersDue.contains(where: { $0 <= monotonic }) else { return }
         barriersDue.removeAll { $0 <= monotonic }
+        submit(.barrier, .delayedBarrier)
+    }
+}
+
+/// Keys in the order in which they came, each once.
+struct KeyQueue {
+    private var order: Deque<[UInt8]> = []
+    private var members: Set<[UInt8]> = []
+
+    var isEmpty: Bool { order.isEmpty }
+
+    mutating func append(_ key: [UInt8]) {
+        if members.insert(key).inserted { order.append(key) }
+    }
+
+    mutating func popFirst() -> [UInt8]? {
+        guard let key = order.popFirst() else { return nil }
+        members.remove(key)
+        return key
     }
 }

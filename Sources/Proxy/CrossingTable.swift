@@ -10,6 +10,8 @@ struct CrossingTable: Sendable {
 
     /// What crosses to other sites when this key is written.
     func policy(for key: [UInt8]) -> CrossingRule.Policy {
+        // Every site keeps what it has until a barrier says otherwise: one that stayed at home would be a lie.
+        if key == allKeys { return .value }
         for rule in rules where key.count >= rule.prefix.count + rule.suffix.count {
             if key.starts(with: rule.prefix) && key.suffix(rule.suffix.count).elementsEqual(rule.suffix) { return rule.policy }
         }

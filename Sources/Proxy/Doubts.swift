@@ -17,6 +17,17 @@ enum Doubt {
     case lostValue
 }
 
+/// A derived write of this lane that may have happened, or not.
+struct DoubtedWrite {
+    var version: Version
+    /// What it would have made of the item.
+    var content: Content
+    /// When the doubt arose, in monotonic microseconds.
+    var since: UInt64
+    /// One of the key's servers has nothing of it; the other is away, and must be asked.
+    var isDeferred = false
+}
+
 /// A top whose value is with a lane that is away, or busy with something younger.
 struct AwaitedTop {
     var key: [UInt8]
@@ -30,9 +41,14 @@ extension LaneNode {
     // MARK: Derived writes
 
     /// The outcome of a write of this lane is unknown; it must be settled one day.
-    func noteDoubt(_ key: [UInt8], _ version: Version) {
-        doubts[key] = max(version, doubts[key] ?? .zero)
+    func noteDoubt(_ operation: Operation) {
+        if let known = doubts[operation.key], known.version > operation.version { return }
+        doubts[operation.key] = DoubtedWrite(version: operation.version, content: operation.content, since: monotonic)
     }
+
+    /// True while a doubted write may be settled under its own version, so that nothing above it may be promised. Without end that
+    /// would keep every site from forgetting anything while one server is away.
+    func isHeld(_ doubted: DoubtedWrite) -> Bool { monotonic - doubted.since < Limits.doubtPatienceMicroseconds }
 
     /// Settles a derived write: whatever became of it lies below a younger top, and that is written again instead.
     func settleOutcome(_ key: [UInt8], _ doubted: Version, _ requester: Requester) {
@@ -45,12 +61,16 @@ extension LaneNode {
         index[key].map { $0.version > .zero && $0.version >= doubted } ?? false
     }
 
-    /// Asks once more for what was doubted and is not being settled: its server was flushed, say, before it could be repaired.
+    /// Has settled what was doubted and can be: what the backup knows while the doubted server is away, or what that server holds
+    /// which was flushed, or restarted, before it could be repaired.
     func tendDoubts() {
         guard !doubts.isEmpty, state != .joining else { return }
-        for (key, _) in doubts.sorted(by: { $0.value < $1.value }) where assertionOf[key] == nil {
-            if servers.contains(where: { $0.missed[key] == .doubt }) || authority(at: route(key), key) == nil { continue }
-            requestAssertion(key, .doubt)
+        for (key, doubted) in doubts.sorted(by: { $0.value.version < $1.value.version }) where assertionOf[key] == nil {
+            if isOutranked(key, doubted.version) || !isHeld(doubted) {
+                doubts[key] = nil  // the doubted server is repaired when it returns, all the same
+            } else if canBeAsked(key, doubted) {
+                requestAssertion(key, .doubt)
+            }
         }
     }
 
@@ -70,6 +90,12 @@ extension LaneNode {
         keyWork.waiters.removeAll { if case .write = $0 { true } else { false } }
     }
 
+    private func canBeAsked(_ key: [UInt8], _ doubted: DoubtedWrite) -> Bool {
+        let place = route(key)
+        if doubted.isDeferred && !place.both.allSatisfy({ servers[$0].acceptsWrites }) { return false }
+        return authority(at: place, key).map { servers[$0].missed[key] != .doubt } ?? false
+    }
+
     // MARK: Reading and writing again
 
     /// Has what the site holds of a key read and written again.
@@ -81,10 +107,11 @@ extension LaneNode {
 
     func startDoubt(_ key: [UInt8], _ doubt: Doubt, _ requester: Requester, _ keyWork: KeyWork) {
         guard let server = authority(at: route(key), key) else { preconditionFailure("a doubt is admitted without a server") }
+        doubts[key]?.isDeferred = false
         var version: Version?
         if case .outcome(let doubted) = doubt {
             if isOutranked(key, doubted) { return landTop(key, requester) }
-            if doubted.origin == laneID { version = doubted }
+            if let own = doubts[key], own.version >= doubted, isHeld(own) { version = own.version }
         }
         counters.inDoubt += 1
         observe(.inDoubt(key: key))
@@ -92,11 +119,16 @@ extension LaneNode {
             kind: .doubt, key: key, version: version ?? stampVersion(), effect: .derive, content: .value, completion: .nobody)
         operation.doubt = doubt
         operation.requesters = [requester]
+        read(operation, at: server, keyWork)
+    }
+
+    private func read(_ operation: Operation, at server: Int, _ keyWork: KeyWork) {
+        operation.decided = false
         operation.outstanding = 1
         operation.authority = server
         begin(operation, keyWork)
         ask(servers[server], .operationRead(operation), .meta) { queue in
-            key.withUnsafeBytes { Command.readBack(key: $0, into: queue) }
+            operation.key.withUnsafeBytes { Command.readBack(key: $0, into: queue) }
         }
     }
 
@@ -106,11 +138,47 @@ extension LaneNode {
         guard authority(at: route(operation.key), operation.key) != nil, hasRoom(forDoubt: operation.key) else {
             return putBack(operation, keyWork)
         }
-        var image = image
+        guard let image = usable(image) else { return nothingThere(operation, keyWork) }
         // A younger touch may still be on its way to the server.
-        if let entry = index[operation.key], entry.touch > operation.version { image?.expiry = entry.touchExpiry }
+        var expiry = image.expiry
+        if let entry = index[operation.key], entry.touch > operation.version { expiry = entry.touchExpiry }
         startWrite(
-            rewrite(of: operation.key, image), .nobody, keyWork, under: operation.version, requesters: operation.requesters)
+            rewrite(of: operation.key, image, until: expiry), .nobody, keyWork, under: operation.version,
+            requesters: operation.requesters)
+        drain(operation.key, keyWork)
+    }
+
+    private func usable(_ image: PostImage?) -> PostImage? {
+        guard let image, !image.isTooLarge, !expired(image.expiry) else { return nil }
+        return image
+    }
+
+    /// The site holds nothing of the key: it was evicted, or its server restarted or was flushed. That says nothing about what other
+    /// sites hold, so it is no reason to delete it there, unless a deletion was what was doubted.
+    private func nothingThere(_ operation: Operation, _ keyWork: KeyWork) {
+        if case .outcome = operation.doubt, let own = doubts[operation.key], own.content == .tombstone {
+            let queue = ByteQueue()
+            operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
+            let write = Write(effect: .delete, shape: .meta, key: operation.key, command: [UInt8](queue.readable))
+            startWrite(write, .nobody, keyWork, under: operation.version, requesters: operation.requesters)
+        } else if case .outcome = operation.doubt, index[operation.key] != nil {
+            for requester in operation.requesters { landTop(operation.key, requester) }
+        } else if case .outcome = operation.doubt, !operation.askedBoth,
+            let other = route(operation.key).both.first(where: { $0 != operation.authority })
+        {
+            operation.askedBoth = true
+            if servers[other].acceptsWrites { return read(operation, at: other, keyWork) }
+            doubts[operation.key]?.isDeferred = true
+            for requester in operation.requesters { awaitMirror(requester) }
+        } else {
+            // Whatever the other server kept of it may be older than what nobody knows.
+            for server in route(operation.key).both where servers[server].acceptsWrites {
+                ask(servers[server], .tidy, .meta) { queue in
+                    operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
+                }
+            }
+            for requester in operation.requesters { awaitMirror(requester) }
+        }
         drain(operation.key, keyWork)
     }
 
@@ -122,18 +190,17 @@ extension LaneNode {
         keyWork.waiters.insert(.doubt(doubt, requester), at: 0)
     }
 
-    private func rewrite(of key: [UInt8], _ image: PostImage?) -> Write {
+    private func rewrite(of key: [UInt8], _ image: PostImage, until expiry: UInt64) -> Write {
         let queue = ByteQueue()
-        guard let image, !image.isTooLarge, !expired(image.expiry) else {
+        if expired(expiry) {
             key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
             return Write(effect: .delete, shape: .meta, key: key, command: [UInt8](queue.readable))
         }
-        writeItem(
-            key, content: .value, clientFlags: image.clientFlags, expiry: image.expiry, value: image.value, into: queue)
+        writeItem(key, content: .value, clientFlags: image.clientFlags, expiry: expiry, value: image.value, into: queue)
         let start = queue.count - image.value.count - 2
         return Write(
             effect: .store, shape: .meta, key: key, command: [UInt8](queue.readable), payloadStart: start,
-            payloadCount: image.value.count, clientFlags: image.clientFlags, expiry: image.expiry)
+            payloadCount: image.value.count, clientFlags: image.clientFlags, expiry: expiry)
     }
 
     /// True when the log takes whatever the site may hold of a key.

@@ -187,7 +187,10 @@ extension LaneNode {
         sibling.clockHeard = 0
         link.echoedAt = monotonic
         say(.notice, "sibling linked lane=\(sibling.id)")
-        for (key, entry) in index.sorted { send(.mirror(sequence: 0, tops: entry.tops(of: key)), on: link) }
+        // What is below the barrier is told with it.
+        for (key, entry) in index.sorted where entry.version >= index.barrier || key == allKeys {
+            send(.mirror(sequence: 0, tops: entry.tops(of: key)), on: link)
+        }
         // The dump tells tops, not landings: what landed below a top and was lost with the last link is put right here.
         for (_, key) in sibling.untaken where index[key].map({ $0.holder != laneID }) ?? false {
             requestAssertion(key, .overtaken)
@@ -269,7 +272,9 @@ extension LaneNode {
             }
             // It has closed the old link, and whatever it had not read from it is gone.
             if sibling.mayStillWrite { askOthers(sibling) }
-        case .mirror(let sequence, let tops): mirrored(tops, sequence, sibling)
+        case .mirror(let sequence, let tops):
+            guard tops.key != allKeys || isBarrier(tops) else { return refuse(link, "a barrier makes no sense") }
+            mirrored(tops, sequence, sibling)
         case .dumped(let sequence):
             sibling.dumped = true
             send(.mirrored(sequence: sequence), on: link)
@@ -295,7 +300,9 @@ extension LaneNode {
             guard isCarriable(record.key, record.content) else { return refuse(link, "a record's key cannot be carried") }
             dispatchLanding(record, .lane(sibling.id, request), hops: hops)
         case .assert(let request, let hops, let cause, let doubted, let tops):
-            guard isCarriable(tops.key, tops.content) else { return refuse(link, "an assertion's key cannot be carried") }
+            guard tops.key == allKeys ? isBarrier(tops) && cause == .overtaken : isCarriable(tops.key, tops.content) else {
+                return refuse(link, "an assertion's key cannot be carried")
+            }
             dispatchAssertion(tops, cause, doubted: doubted, .lane(sibling.id, request), hops: hops)
         case .done(let request): assertionDone(request)
         case .fetch(let request, let key, let version): answerFetch(sibling, request, key, version)
@@ -434,7 +441,7 @@ extension LaneNode {
             floor = min(floor, operation.version.stamp - 1)
         }
         for open in openIntents { floor = min(floor, open.record.version.stamp - 1) }
-        for version in doubts.values { floor = min(floor, version.stamp - 1) }
+        for doubted in doubts.values where isHeld(doubted) { floor = min(floor, doubted.version.stamp - 1) }
         return floor
     }
 
@@ -449,7 +456,7 @@ extension LaneNode {
         for assertion in assertions.values { floor = min(floor, assertion.floor) }
         for fetch in fetches.values { hold(fetch.version) }
         for awaited in awaitedTops { hold(awaited.version) }
-        if !wiped.isEmpty { hold(index.barrier) }
+        if !wiped.isEmpty || oweBarrier { hold(index.barrier) }
         for keyWork in work.values {
             for case .landing(let record, _, _) in keyWork.waiters { hold(record.version) }
         }

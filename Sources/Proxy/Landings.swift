@@ -74,6 +74,8 @@ extension LaneNode {
         observe(.superseded(key: record.key, version: record.version))
         if let last = keyWork.inFlight.last(where: { $0.version >= record.version && $0.kind != .copy }) {
             last.requesters.append(requester)
+        } else if let barrier = work[allKeys]?.inFlight.last(where: { $0.version >= record.version }) {
+            barrier.requesters.append(requester)
         } else {
             awaitMirror(requester)
         }

@@ -110,10 +110,12 @@ public final class LaneNode {
     var assertions: [UInt64: Assertion] = [:]
     var assertionOf: [[UInt8]: UInt64] = [:]
     var fetches: [UInt64: Fetch] = [:]
-    /// Derived writes of this lane whose outcome is unknown, by key: the highest version.
-    var doubts: [[UInt8]: Version]
+    /// Derived writes of this lane whose outcome is unknown, by key: the one with the highest version.
+    var doubts: [[UInt8]: DoubtedWrite]
     /// Keys that were written after a barrier which has just emptied the servers: to be written again.
-    var wiped: Deque<[UInt8]> = []
+    var wiped = KeyQueue()
+    /// When a barrier last emptied the servers, in monotonic microseconds.
+    var barrierAt: UInt64 = 0
     /// When barriers fall due that clients asked for in advance, in monotonic microseconds.
     var barriersDue: [UInt64] = []
     /// Tops whose values are waited for.
@@ -209,7 +211,9 @@ public final class LaneNode {
         ceiling = recovery.clockFloor
         nextTick = now.monotonicMicroseconds
         unresolved = recovery.unresolved
-        doubts = recovery.doubts
+        doubts = recovery.doubts.mapValues {
+            DoubtedWrite(version: $0.version, content: $0.content, since: now.monotonicMicroseconds)
+        }
         for server in servers {
             guard let known = recovery.servers[server.definition.name] else { continue }
             server.incarnation = known.incarnation

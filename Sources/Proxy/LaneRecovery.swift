@@ -136,10 +136,10 @@ public struct LaneRecovery: Sendable {
         open.values.filter { $0.record.kind == .intent }.sorted { $0.offset < $1.offset }
     }
 
-    /// Derived writes without an outcome, by key: the highest version.
-    var doubts: [[UInt8]: Version] {
+    /// Derived writes without an outcome, by key: the one with the highest version.
+    var doubts: [[UInt8]: LogRecord] {
         let derived = open.values.filter { $0.record.kind == .derivedIntent && $0.offset >= landedFloor }
-        return Dictionary(derived.map { ($0.record.key, $0.record.version) }, uniquingKeysWith: max)
+        return Dictionary(derived.map { ($0.record.key, $0.record) }) { $0.version < $1.version ? $1 : $0 }
     }
 
     /// Keys whose last write may not have landed everywhere, and those whose derived write has no outcome.

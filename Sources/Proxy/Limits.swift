@@ -14,6 +14,12 @@ enum Limits {
     static let repairsMax = 64
     /// Copies from a backup into a recovering primary that are under way at a time.
     static let copiesMax = 64
+    /// How long a doubted write may be settled under its own version, which keeps every site from forgetting, in microseconds.
+    static let doubtPatienceMicroseconds: UInt64 = 60_000_000
+    /// How long a server that missed a barrier keeps the barrier from being forgotten, in microseconds.
+    static let barrierPatienceMicroseconds: UInt64 = 60_000_000
+    /// Flushes that a lane keeps for later.
+    static let barriersDueMax = 1_024
     /// Keys that are written again at a time after a barrier.
     static let wipedMax = 512
     /// How long the lane that holds a value may be away before the value is given up for lost, in microseconds.

@@ -54,6 +54,8 @@ final class Operation {
     var owed = 0
     /// What a doubt is about.
     var doubt: Doubt?
+    /// A doubt's key was not on the server that was asked first.
+    var askedBoth = false
     /// A later write of the key was sent: a copy must not be added after it.
     var cancelled = false
     var completion: Completion

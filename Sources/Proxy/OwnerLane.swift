@@ -462,6 +462,7 @@ extension LaneNode {
     func deliver(_ completion: Completion, _ kind: ReplyKind, _ bytes: [UInt8]) {
         switch completion {
         case .nobody: break
+        case .delayedBarrier: if kind == .serverError { barriersDue.append(monotonic + 1_000_000) }
         case .client(let id, let reply): bytes.withUnsafeBytes { deliver(id, reply, kind, $0) }
         case .forwarded(let lane, let request):
             siblings[lane]?.link.map { send(.forwardReply(request: request, kind: kind.wireCode, reply: bytes), on: $0) }

@@ -81,7 +81,6 @@ extension LaneNode {
             say(.notice, "memcached restarted server=\(server.definition.name) recovering=\(server.recovering)")
         }
         if server.missedTooMany {
-            server.missedTooMany = false
             server.recoveringFrom = server.isBackup ? [] : Set(backupIndices)
             say(
                 .warning,
@@ -110,7 +109,7 @@ extension LaneNode {
 
     /// Up, as soon as nothing is missed any more.
     func settle(_ server: BackendServer) {
-        if server.phase == .repairing && server.missed.isEmpty && server.repairing.isEmpty {
+        if server.phase == .repairing && !server.isBehind && server.repairing.isEmpty {
             server.phase = .up
             logServer(server)
         }
@@ -225,7 +224,7 @@ extension LaneNode {
     /// Nobody knows what the server made of a conditional or derived write. It is never sent again: what the site holds is
     /// read when the server is back, and written again.
     private func inDoubt(_ server: BackendServer, _ operation: Operation) {
-        noteDoubt(operation.key, operation.version)
+        noteDoubt(operation)
         noteMissed(server, operation.key, .doubt)
         operation.decided = true
         operation.aborted = true
@@ -286,7 +285,7 @@ extension LaneNode {
         case .operationRead(let operation):
             let image = postImage(reply, in: bytes)
             operationReadAnswered(operation, server, image.flatMap { $0.isStale ? nil : $0 })
-        case .amnesia: flushedLate()
+        case .amnesia: flushedLate(server, reply.kind)
         case .tidy: break
         case .greeting: greeted(server, reply, bytes)
         case .flush(let flush): flushed(flush, reply.kind, Array(bytes))

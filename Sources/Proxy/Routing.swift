@@ -166,7 +166,7 @@ extension LaneNode {
         assertionOf[key] = request
         assertions[request] = Assertion(
             key: key, task: .top(cause), hops: 0, beneficiaries: beneficiaries, floor: floorOf(index[key]),
-            doubted: cause == .doubt ? doubts[key] ?? .zero : .zero)
+            doubted: cause == .doubt ? doubts[key]?.version ?? .zero : .zero)
         routeAssertion(request)
     }
 
@@ -224,7 +224,9 @@ extension LaneNode {
     private func doHere(_ assertion: Assertion, _ request: UInt64) {
         switch assertion.task {
         case .apply(let record): admitLanding(record, assertion: false, .assertion(request))
-        case .top(.doubt): settleOutcome(assertion.key, assertion.doubted, .assertion(request))
+        case .top(.doubt):
+            let doubted = max(assertion.doubted, doubts[assertion.key]?.version ?? .zero)
+            settleOutcome(assertion.key, doubted, .assertion(request))
         case .top(.touched): landTouch(assertion.key, .assertion(request))
         case .top: landTop(assertion.key, .assertion(request))
         }
@@ -238,7 +240,11 @@ extension LaneNode {
     func assertionDone(_ request: UInt64) {
         guard let assertion = assertions.removeValue(forKey: request) else { return }
         if assertionOf[assertion.key] == request { assertionOf[assertion.key] = nil }
-        if assertion.doubted > .zero, doubts[assertion.key] == assertion.doubted { doubts[assertion.key] = nil }
+        if assertion.doubted > .zero, let doubted = doubts[assertion.key], doubted.version == assertion.doubted,
+            !doubted.isDeferred
+        {
+            doubts[assertion.key] = nil
+        }
         if assertion.again, case .top(let cause) = assertion.task {
             requestAssertion(assertion.key, cause)
             if let renewed = assertionOf[assertion.key] { assertions[renewed]?.beneficiaries += assertion.beneficiaries }
@@ -270,6 +276,8 @@ extension LaneNode {
         if entry.version == version, entry.holder == laneID, entry.recordBytes > 0, entry.content == .value {
             readRecord(entry.offset, bytes: Int(entry.recordBytes), for: .fetch(sibling.id, request, key, version))
         } else if let link = sibling.link {
+            // What is being written here is mirrored when it has landed; what a third lane has landed, the asker may never hear of.
+            if entry.version > version, entry.holder != laneID { send(.mirror(sequence: 0, tops: entry.tops(of: key)), on: link) }
             send(.fetched(request: request, answer: entry.version > version ? .superseded : .unknown), on: link)
         }
     }

@@ -99,6 +99,8 @@ enum Completion {
     case forwarded(LaneID, UInt64)
     /// Nobody: the lane wrote for itself.
     case nobody
+    /// Nobody any more: a barrier whose time has come. It is tried again until it is done.
+    case delayedBarrier
 }
 
 /// Who waits for a landing to be done and mirrored.

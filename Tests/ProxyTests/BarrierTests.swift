@@ -173,6 +173,54 @@ import WriteLog
         #expect(bench.heard(client) == "SERVER_ERROR server cache1 (cache1:11211) refuses flush_all: was it started with -F?\r\n")
     }
 
+    @Test("A delayed flush that finds the log full is tried again")
+    func delayedTriedAgain() throws {
+        let bench = Bench(Self.plan(), diskIsFull: true)
+        bench.bringUp("cache1")
+        #expect(bench.ask(bench.client(), "flush_all 1\r\n") == "OK\r\n")
+        bench.advance(milliseconds: 2_000)
+        #expect(bench.commands("cache1") == "")
+        bench.diskIsFull = false
+        var asked = ""
+        for _ in 0..<100 where asked.isEmpty {
+            bench.advance(milliseconds: 100)
+            asked = bench.commands("cache1")
+        }
+        #expect(asked == "flush_all\r\n")
+    }
+
+    @Test("What a sibling must not say of a barrier is refused")
+    func nonsense() throws {
+        let version = Version(stamp: HybridClock.stamp(atWall: 1_800_000_000_000_000), origin: Bench.n2)
+        func tops(_ version: Version, touch: Version = .zero) -> KeyTops {
+            KeyTops(key: allKeys, version: version, content: .tombstone, touch: touch, touchExpiry: 0, holder: Bench.n2)
+        }
+        let messages: [Message] = [
+            .assert(request: 1, hops: 1, cause: .doubt, doubted: version, tops: tops(.zero)),
+            .assert(request: 1, hops: 1, cause: .missed, doubted: .zero, tops: tops(version)),
+            .assert(request: 1, hops: 1, cause: .touched, doubted: .zero, tops: tops(version, touch: version)),
+            .mirror(sequence: 1, tops: tops(.zero)), .mirror(sequence: 1, tops: tops(version, touch: version)),
+        ]
+        for message in messages {
+            let bench = Bench.serving(Self.plan(["n1", "n2"]))
+            let link = try bench.linkSibling()
+            bench.tell(link, message)
+            #expect(bench.closed.contains(link))
+        }
+    }
+
+    @Test("A server that only a sibling cannot reach is emptied here, before anything that it holds is changed and written again")
+    func reachableHereOnly() throws {
+        let bench = Bench.serving(Self.plan(["n1", "n2"]))
+        let link = try bench.linkSibling()
+        bench.tell(link, .backend(server: 0, cutOff: true, recovering: false))
+        let tops = KeyTops(
+            key: allKeys, version: Version(stamp: HybridClock.stamp(atWall: 1_800_000_000_000_000), origin: Bench.n2),
+            content: .tombstone, touch: .zero, touchExpiry: 0, holder: Bench.n2)
+        bench.tell(link, .mirror(sequence: 1, tops: tops))
+        #expect(bench.commands("cache1") == "flush_all\r\n")
+    }
+
     @Test("A forwarded barrier is done by its owner, whatever command it claims to be")
     func forwarded() throws {
         let bench = Bench.serving(Self.plan(["n1", "n2"]))

@@ -48,6 +48,28 @@ import Testing
         #expect(bench.logged.isEmpty, "a copy is no write: nothing of it is replicated")
     }
 
+    @Test("A server that is flushed because it missed too much is not trusted before it has said that it is empty")
+    func flushIsAwaited() {
+        let bench = Bench.serving()
+        bench.lose(bench.backend("cache1"))
+        bench.node.servers[0].missEverything()
+        for _ in 0..<2 {
+            bench.advance(milliseconds: 3_000)
+            bench.bringUp("cache1")
+            #expect(bench.commands("cache1") == "flush_all\r\n")
+            #expect(bench.node.servers[0].isBehind)
+            bench.lose(bench.backend("cache1"))
+        }
+        bench.advance(milliseconds: 3_000)
+        bench.bringUp("cache1")
+        bench.answer("cache1", "CLIENT_ERROR flush_all not allowed\r\n")
+        #expect(bench.node.servers[0].message == "it refuses flush_all: was it started with -F?")
+        bench.advance(milliseconds: 3_000)
+        bench.bringUp("cache1")
+        bench.answer("cache1", "OK\r\n")
+        #expect(bench.node.servers[0].isUp)
+    }
+
     @Test("What a recovering primary missed is not copied but written again: it may hold something older")
     func missedIsNotCopied() {
         let bench = Bench.serving()
