@@ -107,7 +107,9 @@ extension LaneNode {
     /// The highest clock reading in a message.
     private func stamp(of message: Message) -> UInt64 {
         switch message {
-        case .heartbeat(let stamp, _, _, _, _, _), .promise(_, let stamp, _, _): stamp
+        case .heartbeat(let stamp, _, _, _, _, _), .promise(_, let stamp, _, _), .forward(_, _, let stamp, _),
+            .forwardReply(_, _, let stamp, _):
+            stamp
         case .mirror(_, let tops): max(tops.version, tops.touch).stamp
         case .assert(_, _, _, let doubted, let tops): max(doubted, tops.version, tops.touch).stamp
         case .apply(_, _, let record), .record(let record): record.version.stamp
@@ -285,15 +287,18 @@ extension LaneNode {
             sibling.mirrored = max(sibling.mirrored ?? 0, sequence)
             while let first = sibling.untaken.first, first.sequence <= sequence { sibling.untaken.removeFirst() }
         case .remoteFloor(let lane, let loops, let floor): noteRemoteFloor(lane, loops, floor, tell: false)
-        case .forward(let request, let hops, let forwarded):
+        case .forward(let request, let hops, let stamp, let forwarded):
             guard let write = Write(forwarded), isCarriable(write.key, .tombstone) else {
                 return refuse(link, "a forwarded write makes no sense")
             }
             guard monotonic - link.echoedAt <= leaseMicroseconds else {
                 return hangUp(link, "a write that it passed on is \((monotonic - link.echoedAt) / 1_000) ms old or less")
             }
+            // A client may have written one key through another owner just before, and now flushes: that must come out younger.
+            clock.observe(stamp)
             submit(write, .forwarded(sibling.id, request), hops: hops)
-        case .forwardReply(let request, let kind, let reply):
+        case .forwardReply(let request, let kind, let stamp, let reply):
+            clock.observe(stamp)
             guard let kind = ReplyKind(wireCode: kind) else { return refuse(link, "a forwarded reply makes no sense") }
             forwardAnswered(request, kind, reply)
         case .apply(let request, let hops, let record):

@@ -465,7 +465,9 @@ extension LaneNode {
         case .delayedBarrier: if kind == .serverError { barriersDue.append(monotonic + 1_000_000) }
         case .client(let id, let reply): bytes.withUnsafeBytes { deliver(id, reply, kind, $0) }
         case .forwarded(let lane, let request):
-            siblings[lane]?.link.map { send(.forwardReply(request: request, kind: kind.wireCode, reply: bytes), on: $0) }
+            siblings[lane]?.link.map {
+                send(.forwardReply(request: request, kind: kind.wireCode, stamp: clock.last, reply: bytes), on: $0)
+            }
         }
     }
 

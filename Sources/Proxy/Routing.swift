@@ -61,7 +61,7 @@ extension LaneNode {
         counters.forwarded += 1
         let request = takeRequest()
         forwards[request] = Forward(write: write, completion: completion, hops: hops, target: owner)
-        send(.forward(request: request, hops: hops + 1, write: write.forwarded), on: link)
+        send(.forward(request: request, hops: hops + 1, stamp: clock.last, write: write.forwarded), on: link)
     }
 
     func takeRequest() -> UInt64 {

@@ -44,15 +44,17 @@ extension FrameCodec {
             queue.append(littleEndian: lane.raw)
             queue.append(loops)
             queue.append(littleEndian: floor)
-        case .forward(let request, let hops, let write):
+        case .forward(let request, let hops, let stamp, let write):
             queue.append(FrameType.forward.rawValue)
             queue.append(littleEndian: request)
             queue.append(hops)
+            queue.append(littleEndian: stamp)
             append(write, into: queue)
-        case .forwardReply(let request, let kind, let reply):
+        case .forwardReply(let request, let kind, let stamp, let reply):
             queue.append(FrameType.forwardReply.rawValue)
             queue.append(littleEndian: request)
             queue.append(kind)
+            queue.append(littleEndian: stamp)
             append(bytes: reply, into: queue)
         case .apply(let request, let hops, let record):
             queue.append(FrameType.apply.rawValue)
@@ -139,15 +141,17 @@ extension FrameCodec {
             else { return nil }
             return .remoteFloor(lane: LaneID(raw: lane), loops: loops, floor: floor)
         case .forward:
-            guard let request: UInt64 = reader.integer(), let hops: UInt8 = reader.integer(), let write = write(&reader) else {
-                return nil
-            }
-            return .forward(request: request, hops: hops, write: write)
+            guard let request: UInt64 = reader.integer(), let hops: UInt8 = reader.integer(),
+                let stamp: UInt64 = reader.integer(),
+                let write = write(&reader)
+            else { return nil }
+            return .forward(request: request, hops: hops, stamp: stamp, write: write)
         case .forwardReply:
-            guard let request: UInt64 = reader.integer(), let kind: UInt8 = reader.integer(), let reply = bytes(&reader) else {
-                return nil
-            }
-            return .forwardReply(request: request, kind: kind, reply: reply)
+            guard let request: UInt64 = reader.integer(), let kind: UInt8 = reader.integer(),
+                let stamp: UInt64 = reader.integer(),
+                let reply = bytes(&reader)
+            else { return nil }
+            return .forwardReply(request: request, kind: kind, stamp: stamp, reply: reply)
         case .apply:
             guard let request: UInt64 = reader.integer(), let hops: UInt8 = reader.integer(), let record = record(&reader) else {
                 return nil

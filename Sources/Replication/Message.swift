@@ -144,10 +144,10 @@ public enum Message: Sendable, Equatable {
     case mirrored(sequence: UInt64)
     /// A lane of another site will never send this site anything at or below `floor` again.
     case remoteFloor(lane: LaneID, loops: UInt8, floor: UInt64)
-    /// A client's write, for the owner.
-    case forward(request: UInt64, hops: UInt8, write: ForwardedWrite)
-    /// The reply to a forwarded write, as the client gets it.
-    case forwardReply(request: UInt64, kind: UInt8, reply: [UInt8])
+    /// A client's write, for the owner. `stamp`: the speaker's clock, which is above whatever the client was told is written.
+    case forward(request: UInt64, hops: UInt8, stamp: UInt64, write: ForwardedWrite)
+    /// The reply to a forwarded write, as the client gets it. `stamp`: the speaker's clock, which is above the write's version.
+    case forwardReply(request: UInt64, kind: UInt8, stamp: UInt64, reply: [UInt8])
     /// A record from another site, for the owner.
     case apply(request: UInt64, hops: UInt8, record: ReplicatedRecord)
     /// The speaker's tops for a key are to be written again by the owner. `doubted`: the write that is in doubt, if that is the cause;

@@ -227,7 +227,7 @@ import WriteLog
         let link = try bench.linkSibling()
         var write = Write.barrier.forwarded
         write.command = Array("shutdown\r\n".utf8)
-        bench.tell(link, .forward(request: 5, hops: 2, write: write))
+        bench.tell(link, .forward(request: 5, hops: 2, stamp: 0, write: write))
         #expect(bench.commands("cache1") == "flush_all\r\n")
     }
 }

@@ -55,10 +55,17 @@ import WriteLog
     func servesOthers() throws {
         let link = try bench.linkSibling()
         _ = try bench.messages(link)
-        bench.tell(link, .forward(request: 5, hops: 1, write: passedOn))
+        bench.tell(link, .forward(request: 5, hops: 1, stamp: 0, write: passedOn))
         #expect(bench.commands("cache1") == "set \(ours) 0 0 1\r\nx\r\n")
         bench.answer("cache1", "STORED\r\n")
-        #expect(try bench.words(link).contains(.forwardReply(request: 5, kind: 0, reply: Array("STORED\r\n".utf8))))
+        let answered = try bench.words(link).contains {
+            if case .forwardReply(5, 0, let stamp, let reply) = $0 {
+                reply == Array("STORED\r\n".utf8) && stamp >= bench.logged[0].version.stamp
+            } else {
+                false
+            }
+        }
+        #expect(answered)
     }
 
     @Test("When the owner goes away, a set is asked of its successor, and an incr is not")
@@ -101,7 +108,7 @@ import WriteLog
         let bench = Bench(plan, after: first, syncHangs: true)
         bench.bringUp("cache1")
         let link = try bench.linkSibling()
-        bench.tell(link, .forward(request: 5, hops: 1, write: passedOn))
+        bench.tell(link, .forward(request: 5, hops: 1, stamp: 0, write: passedOn))
         #expect(bench.node.work.count == 1, "it waits for the ceiling")
         bench.lose(link)
         bench.syncHangs = false
@@ -121,7 +128,7 @@ import WriteLog
             bench.advance(milliseconds: 100)
         }
         #expect(!bench.closed.contains(link))
-        bench.tell(link, .forward(request: 5, hops: 1, write: passedOn))
+        bench.tell(link, .forward(request: 5, hops: 1, stamp: 0, write: passedOn))
         #expect(bench.closed.contains(link))
         #expect(bench.commands("cache1") == "")
     }
@@ -164,7 +171,7 @@ import WriteLog
         bench.advance(milliseconds: 50)
         #expect(!bench.closed.contains(link))
         bench.pause(milliseconds: 10_000)
-        bench.tell(link, .forward(request: 5, hops: 1, write: passedOn))
+        bench.tell(link, .forward(request: 5, hops: 1, stamp: 0, write: passedOn))
         #expect(bench.closed.contains(link))
         #expect(bench.commands("cache1") == "", "it was asked before the pause, and of another lane meanwhile")
         let client = bench.client()
@@ -184,7 +191,7 @@ import WriteLog
         bench.step(.leave)
         bench.settle()
         bench.pause(milliseconds: 10_000)
-        bench.tell(link, .forward(request: 5, hops: 1, write: passedOn))
+        bench.tell(link, .forward(request: 5, hops: 1, stamp: 0, write: passedOn))
         bench.advance(milliseconds: 100)
         #expect(bench.commands("cache1") == "")
         #expect(bench.finished)

@@ -41,12 +41,12 @@ import Testing
         let client = bench.client()
         bench.ask(client, "set \(theirs) 0 0 1\r\n1\r\nset \(ours) 0 0 1\r\n2\r\n")
         #expect(bench.commands("cache1") == "", "the second set must not land before the first")
-        guard case .forward(let request, 1, let write) = try bench.words(link).first else {
+        guard case .forward(let request, 1, _, let write) = try bench.words(link).first else {
             Issue.record("the write was not forwarded")
             return
         }
         #expect(write.command == Array("set \(theirs) 0 0 1\r\n1\r\n".utf8))
-        bench.tell(link, .forwardReply(request: request, kind: 0, reply: Array("STORED\r\n".utf8)))
+        bench.tell(link, .forwardReply(request: request, kind: 0, stamp: 0, reply: Array("STORED\r\n".utf8)))
         #expect(bench.heard(client) == "STORED\r\n")
         #expect(bench.commands("cache1") == "set \(ours) 0 0 1\r\n2\r\n")
     }

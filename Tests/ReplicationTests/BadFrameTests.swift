@@ -65,7 +65,7 @@ import Testing
         var outside = write
         outside.payloadStart = start
         outside.payloadCount = count
-        #expect(refusal(frame(.forward(request: 1, hops: 0, write: outside))) == .malformed(type: 8))
+        #expect(refusal(frame(.forward(request: 1, hops: 0, stamp: 0, write: outside))) == .malformed(type: 8))
     }
 
     @Test("A key has 1 to 250 bytes")

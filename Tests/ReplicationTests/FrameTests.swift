@@ -65,6 +65,6 @@ import Testing
         let forward = ForwardedWrite(
             effect: 1, shape: 0, clientFlags: 0, exptime: 0, key: large.key,
             command: Array(repeating: 99, count: 65_536) + large.value, payloadStart: 65_536, payloadCount: UInt32(valueBytesMax))
-        #expect(try decoded(frame(.forward(request: 1, hops: 0, write: forward))).message != nil)
+        #expect(try decoded(frame(.forward(request: 1, hops: 0, stamp: 0, write: forward))).message != nil)
     }
 }

@@ -67,7 +67,8 @@ let examples: [Message] = [
     .mirror(sequence: 9, tops: tops),
     .dumped(sequence: 9), .mirrored(sequence: 9),
     .remoteFloor(lane: LaneID(raw: 0x0002_0100), loops: 2, floor: 0x0102_0304_0506_0708),
-    .forward(request: 77, hops: 1, write: write), .forwardReply(request: 77, kind: 0, reply: Array("STORED\r\n".utf8)),
+    .forward(request: 77, hops: 1, stamp: 5, write: write),
+    .forwardReply(request: 77, kind: 0, stamp: 6, reply: Array("STORED\r\n".utf8)),
     .apply(request: 78, hops: 1, record: record), .assert(request: 79, hops: 2, cause: .missed, doubted: .zero, tops: tops),
     .done(request: 79),
     .fetch(request: 80, key: Array("k".utf8), version: version), .fetched(request: 80, answer: .found(record)),
@@ -135,8 +136,8 @@ extension SeededRandom {
         case 4: .dumped(sequence: number())
         case 5: .mirrored(sequence: number())
         case 6: .remoteFloor(lane: lane(), loops: small(), floor: number())
-        case 7: .forward(request: number(), hops: small(), write: write())
-        case 8: .forwardReply(request: number(), kind: small(), reply: bytes(below(2_000)))
+        case 7: .forward(request: number(), hops: small(), stamp: number(), write: write())
+        case 8: .forwardReply(request: number(), kind: small(), stamp: number(), reply: bytes(below(2_000)))
         case 9: .apply(request: number(), hops: small(), record: record())
         case 10:
             .assert(
