@@ -108,13 +108,24 @@ extension Client {
             proveDeleted(command, world)
         case .count: counted(reply, world)
         case .beginCount: beganCount(reply)
-        case .read, .touch, .flush, .nothing: break
+        case .flush: if reply.kind == .flushed, !world.options.faults.contains(.clocks) { flushed() }
+        case .read, .touch, .nothing: break
         }
         if finalReads, reply.kind == .values { world.checkFinal(reply, of: world.keys[command.key], at: site) }
         for value in reply.values { check(value.data, of: value.key, world) }
         if case .values(let keys, let withTokens) = command.reply {
             if withTokens { for value in reply.values { tokens[value.key] = value.token } }
             if case .read = command.effect, keys == [command.key] { checkOwn(reply, command, world) }
+        }
+    }
+
+    /// Whatever it was told before is gone; what it sent since may come.
+    private func flushed() {
+        for (key, known) in own {
+            var after = known.attempts.filter { $0.state == .unknown }
+            after.append(OwnKey.Attempt(write: nil, state: .acknowledged, mayDelete: false))
+            after += known.attempts.filter { $0.state == .pending }
+            own[key]?.attempts = after
         }
     }
 
