@@ -22,8 +22,8 @@ struct DoubtedWrite {
     var version: Version
     /// What it would have made of the item.
     var content: Content
-    /// When the doubt arose, in monotonic microseconds.
-    var since: UInt64
+    /// How long it may be settled under its own version, in monotonic microseconds.
+    var until: UInt64
     /// One of the key's servers has nothing of it; the other is away, and must be asked.
     var isDeferred = false
 }
@@ -43,12 +43,20 @@ extension LaneNode {
     /// The outcome of a write of this lane is unknown; it must be settled one day.
     func noteDoubt(_ operation: Operation) {
         if let known = doubts[operation.key], known.version > operation.version { return }
-        doubts[operation.key] = DoubtedWrite(version: operation.version, content: operation.content, since: monotonic)
+        doubts[operation.key] = DoubtedWrite(
+            version: operation.version, content: operation.content, until: monotonic + Limits.doubtPatienceMicroseconds)
+    }
+
+    /// A doubt of an earlier life of this lane is as old as its write: that life may have given it up already.
+    static func recovered(_ record: LogRecord, at now: Instant) -> DoubtedWrite {
+        let age = now.wallMicroseconds - min(now.wallMicroseconds, HybridClock.wall(of: record.version.stamp))
+        let left = Limits.doubtPatienceMicroseconds - min(Limits.doubtPatienceMicroseconds, age)
+        return DoubtedWrite(version: record.version, content: record.content, until: now.monotonicMicroseconds + left)
     }
 
     /// True while a doubted write may be settled under its own version, so that nothing above it may be promised. Without end that
     /// would keep every site from forgetting anything while one server is away.
-    func isHeld(_ doubted: DoubtedWrite) -> Bool { monotonic - doubted.since < Limits.doubtPatienceMicroseconds }
+    func isHeld(_ doubted: DoubtedWrite) -> Bool { monotonic < doubted.until }
 
     /// Settles a derived write: whatever became of it lies below a younger top, and that is written again instead.
     func settleOutcome(_ key: [UInt8], _ doubted: Version, _ requester: Requester) {
@@ -66,8 +74,9 @@ extension LaneNode {
     func tendDoubts() {
         guard !doubts.isEmpty, state != .joining else { return }
         for (key, doubted) in doubts.sorted(by: { $0.value.version < $1.value.version }) where assertionOf[key] == nil {
-            if isOutranked(key, doubted.version) || !isHeld(doubted) {
-                doubts[key] = nil  // the doubted server is repaired when it returns, all the same
+            let isMissed = servers.contains { $0.missed[key] == .doubt }
+            if isOutranked(key, doubted.version) || (isMissed && !isHeld(doubted)) {
+                doubts[key] = nil  // what a server missed is repaired when it returns, all the same
             } else if canBeAsked(key, doubted) {
                 requestAssertion(key, .doubt)
             }

@@ -211,9 +211,7 @@ public final class LaneNode {
         ceiling = recovery.clockFloor
         nextTick = now.monotonicMicroseconds
         unresolved = recovery.unresolved
-        doubts = recovery.doubts.mapValues {
-            DoubtedWrite(version: $0.version, content: $0.content, since: now.monotonicMicroseconds)
-        }
+        doubts = recovery.doubts.mapValues { Self.recovered($0, at: now) }
         for server in servers {
             guard let known = recovery.servers[server.definition.name] else { continue }
             server.incarnation = known.incarnation
