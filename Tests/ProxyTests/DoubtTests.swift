@@ -159,6 +159,18 @@ import WriteLog
         #expect(bench.logged.last { $0.kind == .intent }?.version ?? .zero > doubted)
     }
 
+    @Test("A doubt that an earlier life of the lane may have given up is not held by the next")
+    func ageOfARecovered() {
+        let now = Instant(monotonicMicroseconds: 5_000_000, wallMicroseconds: 1_800_000_000_000_000)
+        func until(secondsAgo: UInt64) -> UInt64 {
+            let stamp = HybridClock.stamp(atWall: now.wallMicroseconds - secondsAgo * 1_000_000)
+            let record = LogRecord(kind: .derivedIntent, content: .value, version: Version(stamp: stamp, origin: Bench.n1))
+            return LaneNode.recovered(record, at: now).until
+        }
+        #expect(until(secondsAgo: 3_600) == now.monotonicMicroseconds)
+        #expect(until(secondsAgo: 20) == now.monotonicMicroseconds + 40_000_000)
+    }
+
     @Test("What the backup knows settles a doubt while the primary is away")
     func settledByTheBackup() throws {
         var plan = Self.plan
