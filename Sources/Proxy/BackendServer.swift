@@ -109,6 +109,8 @@ final class BackendServer {
     var message = "not yet connected"
     /// The log says what is known of it.
     var isLogged = false
+    /// The youngest barrier that it was emptied for by this lane.
+    var emptiedFor = Version.zero
     /// Siblings whose writes it lacks.
     var cutOffAt: Set<LaneID> = []
     /// What was last told to the siblings.

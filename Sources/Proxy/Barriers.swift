@@ -59,6 +59,7 @@ extension LaneNode {
                 continue
             }
             operation.outstanding += 1
+            server.emptiedFor = max(server.emptiedFor, operation.version)
             ask(server, .landing(operation), .line) { Command.flushAll(into: $0) }
         }
         writeAgain(since: operation.version) { $0 == laneID || siblings[$0]?.link == nil }
@@ -68,8 +69,9 @@ extension LaneNode {
     /// A server does not do `flush_all`.
     func barrierRefused(_ server: BackendServer, _ operation: Operation) {
         say(.warning, "memcached refused flush_all server=\(server.definition.name): was it started with -F?")
-        let text = Array("SERVER_ERROR \(server.title) refuses flush_all: was it started with -F?\r\n".utf8)
-        for case .barrier(let completion) in operation.requesters { complete(completion, .serverError, text) }
+        // As memcached says it; and not to be tried again.
+        let text = Array("CLIENT_ERROR flush_all not allowed\r\n".utf8)
+        for case .barrier(let completion) in operation.requesters { complete(completion, .clientError, text) }
         operation.requesters.removeAll { if case .barrier = $0 { true } else { false } }
     }
 
@@ -101,7 +103,9 @@ extension LaneNode {
         if let tops = unsettled(tops) { index.merge(tops) }
         for operation in operations.values { operation.overlapped = true }
         // A server that only that lane cannot reach goes on serving this one's clients: it must not serve what is gone.
-        for server in servers where server.cutOffAt.contains(sibling.id) && server.acceptsWrites && sequence > 0 {
+        for server in servers
+        where server.cutOffAt.contains(sibling.id) && server.acceptsWrites && sequence > 0 && server.emptiedFor < tops.version {
+            server.emptiedFor = tops.version
             ask(server, .amnesia, .line) { Command.flushAll(into: $0) }
         }
         writeAgain(since: tops.version) { $0 == laneID }

@@ -87,6 +87,7 @@ extension LaneNode {
                 "memcached missed a flush, or too many writes, while it was cut off and is flushed server=\(server.definition.name)"
             )
             observe(.gaveUp(server: server.index))
+            server.emptiedFor = max(server.emptiedFor, index.barrier)
             ask(server, .amnesia, .line) { Command.flushAll(into: $0) }
         }
         server.phase = .repairing
