@@ -142,7 +142,9 @@ public final class LaneNode {
     var segmentStarts: Deque<SegmentStart>
     var straddling: StraddlingCommits
     var firstSegment: UInt64
-    var carriedSegment: UInt64
+    /// The segment into which what older ones say was last carried, by this life of the lane, and where that ends.
+    var carriedSegment: UInt64?
+    var carriedAt = LogOffset.zero
     /// No stamp above this is given before a higher ceiling is in the log.
     var ceiling: UInt64
     /// The ceiling that is on the disk, and where the newest one is in the log.
@@ -207,7 +209,8 @@ public final class LaneNode {
         segmentStarts = recovery.segmentStarts
         straddling = recovery.straddling
         self.firstSegment = firstSegment
-        carriedSegment = tail.segment(segmentBytes: site.segmentBytes)
+        // An earlier life may have ended at the very beginning of the segment, before it had carried anything.
+        carriedSegment = tail == .zero ? 0 : nil
         ceiling = recovery.clockFloor
         nextTick = now.monotonicMicroseconds
         unresolved = recovery.unresolved

@@ -280,7 +280,10 @@ extension LaneNode {
         let underWay = operations.values.lazy.filter { $0.intent > .zero && !$0.decided }.map(\.intent).min()
         let lowest = [underWay, openIntents.map(\.offset).min()].compactMap(\.self).min()
         let start = LogOffset(segment * UInt64(log.segmentBytes))
-        segmentStarts.append(SegmentStart(segment: segment, firstPosition: committed.next, readFrom: min(lowest ?? start, start)))
+        if segmentStarts.last?.segment != segment {
+            segmentStarts.append(
+                SegmentStart(segment: segment, firstPosition: committed.next, readFrom: min(lowest ?? start, start)))
+        }
         logCeiling()
         for site in siteOrder {
             guard let sender = senders[site] else { continue }
@@ -289,6 +292,7 @@ extension LaneNode {
             sender.loggedAt = log.tail
         }
         for server in servers { logServer(server) }
+        carriedAt = log.tail
     }
 
     // MARK: Segments and syncs
@@ -358,6 +362,8 @@ extension LaneNode {
 
     /// Deletes the oldest segments once nothing in them is needed: every site has their records, and the index does not point there.
     private func retain() {
+        // What the deleted segments say must be on the disk elsewhere.
+        guard carriedSegment == log.segment, log.synced >= carriedAt else { return }
         while firstSegment < log.segment {
             let end = LogOffset((firstSegment + 1) * UInt64(log.segmentBytes))
             guard let next = segmentStarts.first(where: { $0.segment > firstSegment }), log.synced >= end, landedFloorTold >= end,

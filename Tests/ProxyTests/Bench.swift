@@ -86,17 +86,17 @@ final class Bench {
     static let n2 = LaneID(site: SiteID(1), proxy: 2, lane: 0)
     static let s1 = LaneID(site: SiteID(2), proxy: 1, lane: 0)
 
-    /// A lane that starts; with an `earlier` bench, from what that one's disk holds.
+    /// A lane that starts; with an `earlier` bench, from what that one's disk holds, or from the first `diskBytes` of it.
     init(
         _ plan: BenchPlan = BenchPlan(), after earlier: Bench? = nil, diskIsFull: Bool = false, syncHangs: Bool = false,
-        clockSetBackSeconds: UInt64 = 0
+        clockSetBackSeconds: UInt64 = 0, diskBytes: Int? = nil
     ) {
         self.plan = plan
         self.diskIsFull = diskIsFull
         self.syncHangs = syncHangs
         configuration = LaneConfiguration(federation: plan.federation, site: plan.site, proxy: "n1", lane: 0)
         now = Instant(monotonicMicroseconds: 1_000_000_000, wallMicroseconds: 1_800_000_000_000_000)
-        disk = earlier?.disk ?? []
+        disk = earlier.map { Array($0.disk.prefix(diskBytes ?? $0.disk.count)) } ?? []
         if let earlier {
             now = earlier.now
             now.monotonicMicroseconds += 1_000_000

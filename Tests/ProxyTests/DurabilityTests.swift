@@ -149,6 +149,28 @@ import WriteLog
         #expect(bench.commands("cache1").hasPrefix("ms \(key) 1 T9"))
     }
 
+    @Test("A lane that starts at the beginning of a segment says there what the older ones said, before they are deleted")
+    func carriesAfterARestart() throws {
+        var plan = BenchPlan()
+        plan.elsewhere = ["south"]
+        plan.hasBackup = false
+        plan.segmentBytes = 1 << 20
+        plan.itemBytesMax = 100_000
+        let first = Bench.serving(plan)
+        let client = first.client()
+        let value = String(repeating: "v", count: 90_000)
+        for _ in 0..<12 {
+            first.ask(client, "set k 0 0 90000\r\n\(value)\r\n")
+            first.answer("cache1", "STORED\r\n")
+        }
+        let bench = Bench(plan, after: first, diskBytes: plan.segmentBytes)
+        #expect(bench.node.log.tail.raw == UInt64(plan.segmentBytes))
+        bench.bringUp("cache1")
+        bench.advance(milliseconds: 300)
+        let carried = Bench.records(in: bench.disk).filter { $0.offset.raw >= UInt64(plan.segmentBytes) }.map(\.record.kind)
+        #expect(carried.contains(.ceiling) && carried.contains(.acknowledged) && carried.contains(.backendState))
+    }
+
     @Test("An incr whose process died is in doubt: what the site holds is read and written again, the incr is not")
     func openDerived() {
         let bench = Bench.serving()
