@@ -37,6 +37,14 @@ struct KeyEntry {
     /// True when the touch is the younger one: it decides the expiry.
     var touchDecides: Bool { touch > version }
 
+    /// What is left of it without its value.
+    var touchAlone: KeyEntry {
+        var touched = KeyEntry()
+        (touched.touch, touched.touchHolder, touched.touchPosition, touched.touchExpiry) =
+            (touch, touchHolder, touchPosition, touchExpiry)
+        return touched
+    }
+
     /// As it is told to another lane.
     func tops(of key: [UInt8]) -> KeyTops {
         KeyTops(key: key, version: version, content: content, touch: touch, touchExpiry: touchExpiry, holder: holder)
@@ -60,13 +68,9 @@ struct KeyIndex {
     subscript(key: [UInt8]) -> KeyEntry? {
         let entry = entries[key]
         guard barrier > .zero, entry?.version ?? .zero < barrier else { return entry }
-        var gone = KeyEntry()
+        var gone = entry.map { $0.touch > barrier ? $0.touchAlone : KeyEntry() } ?? KeyEntry()
         gone.version = barrier
         gone.content = .tombstone
-        if let entry, entry.touch > barrier {
-            (gone.touch, gone.touchHolder) = (entry.touch, entry.touchHolder)
-            (gone.touchPosition, gone.touchExpiry) = (entry.touchPosition, entry.touchExpiry)
-        }
         return gone
     }
 
@@ -125,6 +129,14 @@ struct KeyIndex {
             raise(tops.key, version: tops.version, content: tops.content, holder: tops.holder, offset: .zero, recordBytes: 0)
         }
         if tops.touch > .zero { raiseTouch(tops.key, version: tops.touch, expiry: tops.touchExpiry) }
+    }
+
+    /// Lets go of values that were stable already, and keeps what is younger: their touches. For an index that comes from a log, which
+    /// may hold a value long after another lane wrote the next one.
+    mutating func keepOnlyTouches(ofValuesUpTo floor: UInt64) {
+        for (key, entry) in entries where entry.version > .zero && entry.version.stamp <= floor {
+            entries[key] = entry.touchAlone
+        }
     }
 
     /// The barrier is stable; what is kept although it is older stays deleted.

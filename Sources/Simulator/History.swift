@@ -53,8 +53,6 @@ struct History {
     private(set) var tombstonesAt: [[UInt64?]] = []
     /// Per key: records lost with their log whose fate nobody can know.
     var doubtful: Set<Int> = []
-    /// memcached counts whole seconds: a life may end that much too early.
-    private static let earlySeconds: UInt64 = 1
 
     private struct LateTouch: Hashable {
         let version: Version
@@ -196,11 +194,11 @@ struct History {
 
     /// A touch has arrived. Where the value's own life was over by then and the site had let go of the value, nothing was left
     /// that it could prolong.
-    mutating func noteLateTouch(_ version: Version, at site: Int, wallSeconds: UInt64) {
+    mutating func noteLateTouch(_ version: Version, at site: Int, wallSeconds: UInt64, toleranceSeconds: UInt64) {
         guard let number = byVersion[version], records[number].content == .touch else { return }
         let key = records[number].key
         guard let value = top(of: key, where: { $0.version < version }).value, value.content == .value, value.expiry != 0,
-            value.version <= forgotten[site][key], value.expiry / 1_000_000 <= wallSeconds + Self.earlySeconds
+            value.version <= forgotten[site][key], value.expiry / 1_000_000 <= wallSeconds + toleranceSeconds
         else { return }
         lateTouches.insert(LateTouch(version: version, site: site))
     }

@@ -77,7 +77,9 @@ extension World {
             )
         }
         _ = history.arrive(version, at: host.proxy.site)
-        history.noteLateTouch(version, at: host.proxy.site, wallSeconds: (SimulationOptions.wallMicroseconds + now) / 1_000_000)
+        history.noteLateTouch(
+            version, at: host.proxy.site, wallSeconds: (SimulationOptions.wallMicroseconds + now) / 1_000_000,
+            toleranceSeconds: Wanted.toleranceSeconds(in: self))
     }
 
     /// A lane has come back: whatever it had committed must be in its log, unless the power failed before it was synced.

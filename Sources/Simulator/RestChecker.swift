@@ -137,8 +137,8 @@ struct Wanted {
         case different(String)
     }
 
-    /// Largest difference of expiries in whole seconds that is nobody's fault: two roundings.
-    static let roundingSeconds: UInt64 = 2
+    /// Largest difference of expiries in whole seconds that is nobody's fault: two roundings, and how far clocks have been apart.
+    static func toleranceSeconds(in world: World) -> UInt64 { 2 + (world.clockSkewMax + 999_999) / 1_000_000 * 2 }
 
     let key: SimulatedKey
     let record: CommittedRecord?
@@ -159,7 +159,7 @@ struct Wanted {
         self.touch = touch
         let expiry = touch?.expiry ?? record?.expiry ?? 0
         endsAt = expiry == 0 ? 0 : expiry / 1_000_000
-        toleranceSeconds = Self.roundingSeconds + (world.clockSkewMax + 999_999) / 1_000_000 * 2
+        toleranceSeconds = Self.toleranceSeconds(in: world)
         let wall = (SimulationOptions.wallMicroseconds + world.now) / 1_000_000
         // A touch may have come when nothing was left there to be touched.
         let isTouchedLate = touch.map { world.history.wasLate($0.version, at: site) } ?? false

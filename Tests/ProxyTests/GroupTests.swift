@@ -155,7 +155,7 @@ import WriteLog
     }
 
     /// n2 and the south say that they are done with everything up to a moment.
-    private func settleFloors(_ link: ConnectionID, _ stream: ConnectionID, seconds: UInt64) {
+    private func settleFloors(_ bench: Bench, _ link: ConnectionID, _ stream: ConnectionID, seconds: UInt64) {
         let stamp = (1_800_000_000 + seconds) * 1_000_000 << 12
         bench.tell(stream, .promise(floor: stamp, stamp: stamp, wall: bench.now.wallMicroseconds, committed: Position(9)))
         for _ in 0..<4 {
@@ -201,7 +201,7 @@ import WriteLog
     func stableLandsAgain() throws {
         let link = try bench.linkSibling()
         let stream = try bench.openStream()
-        settleFloors(link, stream, seconds: 2)
+        settleFloors(bench, link, stream, seconds: 2)
         #expect(bench.node.stableFloor == (1_800_000_002 * 1_000_000) << 12)
         bench.tell(stream, .record(Bench.record(ours, "new", position: 1, seconds: 3)))
         bench.answer("cache1", "HD\r\n")
@@ -214,7 +214,7 @@ import WriteLog
     func missedIsWrittenAgain() throws {
         let link = try bench.linkSibling()
         let stream = try bench.openStream()
-        settleFloors(link, stream, seconds: 2)
+        settleFloors(bench, link, stream, seconds: 2)
         var told = tops(ours, seconds: 1)
         told.content = .tombstone
         bench.tell(link, .assert(request: 8, hops: 1, cause: .overtaken, doubted: .zero, tops: told))
@@ -236,7 +236,7 @@ import WriteLog
         bench.advance(milliseconds: 2_000)
         let again = try bench.linkSibling()
         let stream2 = try bench.openStream(resume: 2)
-        settleFloors(again, stream2, seconds: 2)
+        settleFloors(bench, again, stream2, seconds: 2)
         #expect(bench.node.index.count == 0)
         #expect(bench.node.stableFloor == (1_800_000_002 * 1_000_000) << 12)
     }
@@ -254,7 +254,7 @@ import WriteLog
         bench.advance(milliseconds: 3_000)
         let again = try bench.linkSibling()
         let stream2 = try bench.openStream(resume: 3)
-        settleFloors(again, stream2, seconds: 3)
+        settleFloors(bench, again, stream2, seconds: 3)
         #expect(bench.node.index.count == 0)
         // The south's first attempt went to n2 and got stuck in the network; it arrives there now, and n2 passes it on.
         bench.tell(again, .apply(request: 1, hops: 1, record: old))
@@ -269,6 +269,34 @@ import WriteLog
         record.version = Version(stamp: 0, origin: Bench.s1)
         bench.tell(stream, .record(record))
         #expect(bench.closed.contains(stream))
+    }
+
+    @Test("After a restart, a touch of a value that was long stable does not bring back that value over a younger one")
+    func stableValueBelowATouch() throws {
+        let first = Bench.serving(Self.plan)
+        let link = try first.linkSibling()
+        let stream = try first.openStream()
+        first.tell(stream, .record(Bench.record(ours, "old", position: 1, seconds: 1)))
+        first.answer("cache1", "HD\r\n")
+        for case .mirror(let sequence, _) in try first.words(link) { first.tell(link, .mirrored(sequence: sequence)) }
+        settleFloors(first, link, stream, seconds: 5)
+        first.node.logCeiling()
+        first.advance(milliseconds: 100)
+        var touch = Bench.record(ours, "", position: 2, seconds: 9)
+        touch.content = .touch
+        touch.expiry = first.now.wallMicroseconds + 100_000_000
+        first.tell(stream, .record(touch))
+        first.answer("cache1", "HD\r\n")
+        let bench = Bench.serving(Self.plan, after: first)
+        let again = try bench.linkSibling()
+        bench.advance(milliseconds: 100)
+        for case .assert(let request, _, _, _, _) in try bench.words(again) { bench.tell(again, .done(request: request)) }
+        // Meanwhile n2 has written the key, and everybody has; after a power failure it has yet to hear of the touch.
+        bench.tell(again, .mirror(sequence: 0, tops: tops(ours, seconds: 3)))
+        bench.advance(milliseconds: 100)
+        let commands = bench.commands("cache1")
+        #expect(commands.hasPrefix("mg \(ours) T"))
+        #expect(!commands.contains("old"))
     }
 
     @Test("A lane that starts takes its slots only when it has tried its servers")
