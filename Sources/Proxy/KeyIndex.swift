@@ -131,11 +131,11 @@ struct KeyIndex {
         if tops.touch > .zero { raiseTouch(tops.key, version: tops.touch, expiry: tops.touchExpiry) }
     }
 
-    /// Lets go of values that were stable already, and keeps what is younger: their touches. For an index that comes from a log, which
-    /// may hold a value long after another lane wrote the next one.
-    mutating func keepOnlyTouches(ofValuesUpTo floor: UInt64) {
-        for (key, entry) in entries where entry.version > .zero && entry.version.stamp <= floor {
-            entries[key] = entry.touchAlone
+    /// Lets go of what was stable already, wherever it stands in line, and of a value below a touch that was not: the touch is kept.
+    /// For an index that comes from a log, which may hold a value long after another lane wrote the next one.
+    mutating func dropSettled(upTo floor: UInt64) {
+        for (key, entry) in entries where entry.version.stamp <= floor {
+            entries[key] = entry.touch.stamp > floor ? entry.touchAlone : nil
         }
     }
 

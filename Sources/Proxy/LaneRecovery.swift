@@ -128,7 +128,7 @@ public struct LaneRecovery: Sendable {
         guard !configuration.planted.contains(.indexNotRebuilt) else { return KeyIndex() }
         var kept = rebuilt
         kept.forget(upTo: stableFloor, pinned: { _, _ in false }, forgotten: { _, _ in })
-        kept.keepOnlyTouches(ofValuesUpTo: stableFloor)
+        kept.dropSettled(upTo: stableFloor)
         return kept
     }
 
