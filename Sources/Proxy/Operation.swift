@@ -48,6 +48,8 @@ final class Operation {
     var outstanding = 0
     /// The authority's reply while the read-back is awaited.
     var heldReply: (kind: ReplyKind, bytes: [UInt8])?
+    /// The client's answer while a server that readers look at first has yet to land it.
+    var heldAnswer: (kind: ReplyKind, bytes: [UInt8])?
     /// While it was undecided another lane landed something older: which of the two memcached saw last, nobody knows.
     var overlapped = false
     /// Padded bytes that its outcome may still take in the log.

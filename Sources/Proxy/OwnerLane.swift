@@ -285,7 +285,7 @@ extension LaneNode {
         committedRecord(
             operation, clientFlags: write.clientFlags, expiry: write.expiry,
             value: operation.content == .value ? Array(write.payload) : [])
-        complete(operation.completion, kind, write.replyInstead ?? bytes)
+        answerClient(operation, kind, write.replyInstead ?? bytes)
     }
 
     private func commitValue(_ operation: Operation, _ image: PostImage, _ kind: ReplyKind, _ bytes: [UInt8]) {
@@ -333,7 +333,7 @@ extension LaneNode {
         if let effect = operation.write?.effect, !effect.isCertain {
             sendOutcome(operation, clientFlags: clientFlags, expiry: expiry, value: value)
         }
-        complete(operation.completion, kind, operation.write?.replyInstead ?? bytes)
+        answerClient(operation, kind, operation.write?.replyInstead ?? bytes)
     }
 
     /// The outcome of a conditional or derived write, for the server that did not decide it.
@@ -417,6 +417,7 @@ extension LaneNode {
         operations[ObjectIdentifier(operation)] = nil
         let keyWork = workFor(operation.key)
         keyWork.inFlight.removeAll { $0 === operation }
+        if let held = operation.heldAnswer { complete(operation.completion, held.kind, held.bytes) }
         if !operation.aborted {
             mirrorSequence += 1
             if !isPlanted(.mirrorBeforeLanding) || operation.kind == .copy { broadcastMirror(operation) }
@@ -448,6 +449,17 @@ extension LaneNode {
     func awaitMirror(_ requester: Requester) { mirrorWaiters.append((mirrorSequence, requester, log.tail)) }
 
     // MARK: Replies
+
+    /// Answers the client of a committed write. While the backup decides for a primary that came back empty, reads still look at the
+    /// primary first: the client must not hear of the write before it has landed there, too.
+    private func answerClient(_ operation: Operation, _ kind: ReplyKind, _ bytes: [UInt8]) {
+        let place = route(operation.key)
+        if operation.authority != place.primary, operation.key != allKeys, backupKnowsMore(place) {
+            operation.heldAnswer = (kind, bytes)
+        } else {
+            complete(operation.completion, kind, bytes)
+        }
+    }
 
     /// Hands a write's reply to whoever waits for it, once it is as durable as the site wants it.
     func complete(_ completion: Completion, _ kind: ReplyKind, _ bytes: [UInt8]) {

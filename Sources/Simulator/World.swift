@@ -75,8 +75,10 @@ public final class World {
     var isHealed = false
     /// Largest distance of a wall clock from the truth so far, in microseconds.
     var clockSkewMax: UInt64
-    /// True in runs whose faults can never make a read miss what its own client wrote.
+    /// True in runs whose faults can never make a client read something older than what it wrote itself.
     let readsAreExact: Bool
+    /// True where what was written may be gone: a server came back empty, evicted, or was flushed.
+    let readsMayMiss: Bool
 
     /// A federation as drawn; nothing runs yet.
     public init(_ options: SimulationOptions, told: Bool = false, listener: (@Sendable (String) -> Void)? = nil) {
@@ -90,7 +92,10 @@ public final class World {
         }
         clockSkewMax = options.skewMicrosecondsMax
         // A slow server may not even be connected when its proxy already serves.
-        readsAreExact = options.faults.isSubset(of: [.sitePartitions, .clocks, .itemLimits]) && options.backendSlowness == 1
+        readsAreExact =
+            options.faults.isSubset(of: [.sitePartitions, .clocks, .itemLimits, .backendRestarts, .evictions])
+            && options.backendSlowness == 1
+        readsMayMiss = options.flushes || !options.faults.isDisjoint(with: [.backendRestarts, .evictions])
         clientCount = options.sites.reduce(0) { $0 + $1.clients }
         history = History(sites: options.sites.count)
         makeMachines()

@@ -48,6 +48,24 @@ import Testing
         #expect(bench.logged.isEmpty, "a copy is no write: nothing of it is replicated")
     }
 
+    @Test(
+        "While the backup decides for a recovering primary, a write is answered when the primary has it too: reads look there first"
+    )
+    func answeredWhenReadable() {
+        let bench = recovering()
+        let client = bench.client()
+        bench.ask(client, "set k 0 0 1\r\nx\r\n")
+        bench.answer("backup1", "STORED\r\n")
+        #expect(bench.heard(client) == "", "a neighbour would still read the older value")
+        bench.answer("cache1", "STORED\r\n")
+        #expect(bench.heard(client) == "STORED\r\n")
+        bench.ask(client, "incr n 1\r\n")
+        bench.answer("backup1", "5\r\nVA 1 s1 f0 t-1 c9\r\n5\r\n")
+        #expect(bench.heard(client) == "")
+        bench.lose(bench.backend("cache1"))
+        #expect(bench.heard(client) == "5\r\n", "nobody reads there any more")
+    }
+
     @Test("A server that is flushed because it missed too much is not trusted before it has said that it is empty")
     func flushIsAwaited() {
         let bench = Bench.serving()
