@@ -79,7 +79,7 @@ final class FrontDesk {
             let place = Int(ready.token - Self.clientTokens)
             guard place < clients.count else { return }
             clients[place].accept { accepted in
-                shared.mailboxes[nextLoop].post(.client(descriptor: accepted.descriptor))
+                shared.mailboxes[nextLoop].post(.client(descriptor: accepted.descriptor, address: accepted.peer.description))
                 nextLoop = (nextLoop + 1) % shared.mailboxes.count
             }
         case .replication: replication[Int(ready.token)].accept { arrived($0, at: monotonic) }

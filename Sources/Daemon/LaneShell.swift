@@ -103,7 +103,9 @@ final class LaneShell {
         case .mailbox:
             for message in shared.mailboxes[number].take() { handle(message) }
         case .clients:
-            if Int(ready.token) < clientListeners.count { clientListeners[Int(ready.token)].accept { welcome($0.descriptor) } }
+            if Int(ready.token) < clientListeners.count {
+                clientListeners[Int(ready.token)].accept { welcome($0.descriptor, from: $0.peer.description) }
+            }
         case .replication, .preamble, .signals:
             front?.handle(ready, at: now.monotonicMicroseconds)
         case nil: preconditionFailure("unknown role \(ready.role)")
@@ -112,7 +114,7 @@ final class LaneShell {
 
     private func handle(_ message: LaneMessage) {
         switch message {
-        case .client(let descriptor): welcome(descriptor)
+        case .client(let descriptor, let address): welcome(descriptor, from: address)
         case .peer(let descriptor, let address): shakeHands(descriptor, from: address)
         case .sibling(let descriptor): welcomeSibling(descriptor)
         case .resolved(let id, let answer): resolved(id, answer)
@@ -121,6 +123,7 @@ final class LaneShell {
             syncedUpTo = max(syncedUpTo, offset)
             step(.synced(offset))
         case .synced(.failed(let error)): shared.fail(DaemonFailure(.disk, "\(error)"))
+        case .resetStats: step(.resetStats)
         case .leave:
             isLeaving = true
             for listener in clientListeners { listener.close() }
@@ -195,6 +198,8 @@ final class LaneShell {
         case .deleteSegment(let segment): files.delete(segment)
         case .sync: syncAsked = true
         case .readLog(let offset, let count): readsAsked.append((offset, count))
+        case .resetStats:
+            for (other, mailbox) in shared.mailboxes.enumerated() where other != number { mailbox.post(.resetStats) }
         case .log(let level, let line): log(level, line)
         case .finished: shared.mailboxes[0].post(.finished(lane: number))
         }
@@ -252,6 +257,7 @@ final class LaneShell {
         var status = node.status(at: now)
         status.gauges["connections"] = Double(node.connections.count)
         shared.board.publish(status, lane: number)
+        node.process = shared.facts(for: number)
         front?.keepHouse(at: monotonic)
     }
 

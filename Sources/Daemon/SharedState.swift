@@ -13,7 +13,7 @@ import TLS
 /// What one loop tells another, or a helper thread a loop.
 enum LaneMessage: Sendable {
     /// A memcached client that loop 0 accepted for another.
-    case client(descriptor: Int32)
+    case client(descriptor: Int32, address: String)
     /// A peer connection whose preamble named this lane; TLS is next.
     case peer(descriptor: Int32, address: String)
     /// The far end of a local connection from another lane of this process.
@@ -24,6 +24,8 @@ enum LaneMessage: Sendable {
     case files(SegmentFiles.Completion)
     /// The log was synced.
     case synced(SyncThread.Completion)
+    /// A client of another loop wants counting to begin anew.
+    case resetStats
     /// Hand over and finish.
     case leave
     /// A lane has finished (to loop 0).
@@ -45,6 +47,8 @@ final class SharedState: Sendable {
     let startedAtMicroseconds = Clock.monotonicMicroseconds()
     /// Client connections of all loops.
     let clientCount = Atomic<Int>(0)
+    /// Clients that were turned away because there were too many.
+    let clientsRejected = Atomic<UInt64>(0)
     /// Lanes that have begun to serve.
     let lanesServing = Atomic<Int>(0)
     private let tls: Guarded<TLSContext>

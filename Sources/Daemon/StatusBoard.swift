@@ -13,6 +13,9 @@ final class StatusBoard: Sendable {
     /// Replaces a lane's report.
     func publish(_ status: LaneStatus, lane: Int) { lanes.withLock { $0[lane] = status } }
 
+    /// The report of every lane; nil before it has begun.
+    var all: [LaneStatus?] { lanes.withLock { $0 } }
+
     /// The reports of all lanes that have begun, in order.
-    func read() -> [LaneStatus] { lanes.withLock { $0.compactMap { $0 } } }
+    func read() -> [LaneStatus] { all.compactMap { $0 } }
 }

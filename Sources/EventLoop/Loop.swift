@@ -11,6 +11,9 @@ import CEvent
 ///
 /// It belongs to one thread and is never touched from another; other threads reach its owner through a `Mailbox`.
 public final class Loop {
+    /// The version of the event library.
+    public static var libraryVersion: String { String(cString: event_get_version()) }
+
     /// What a wait found ready.
     public struct Ready: Sendable {
         /// The owner's mark for what it watches.

@@ -147,6 +147,9 @@ public final class ByteQueue {
         end += size
     }
 
+    /// Appends an integer's bytes, most significant first.
+    public func append<Number: FixedWidthInteger>(bigEndian number: Number) { append(littleEndian: number.byteSwapped) }
+
     /// Overwrites an integer that was appended earlier, `offset` bytes from the first readable one.
     public func overwrite<Number: FixedWidthInteger>(littleEndian number: Number, at offset: Int) {
         precondition(offset >= 0 && offset + MemoryLayout<Number>.size <= count, "ByteQueue overwrite at \(offset) of \(count)")

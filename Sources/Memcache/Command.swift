@@ -102,8 +102,10 @@ public enum Command {
         queue.append("\r\n")
     }
 
-    /// `stats`; the reply has the shape `.stats`.
-    public static func stats(into queue: ByteQueue) { queue.append("stats\r\n") }
+    /// `stats`, or one of its subcommands; the reply has the shape `.stats`.
+    public static func stats(_ what: String = "", into queue: ByteQueue) {
+        queue.append(what.isEmpty ? "stats\r\n" : "stats \(what)\r\n")
+    }
 
     /// `flush_all`, now; the reply has the shape `.line`.
     public static func flushAll(into queue: ByteQueue) { queue.append("flush_all\r\n") }

@@ -181,20 +181,8 @@ extension Request {
     /// What memcached answers to `shutdown` unless it was started with `-A`.
     public static let shutdownReply: StaticString = "ERROR: shutdown not enabled\r\n"
 
-    /// Whether the client, having asked for silence, is not to see such a reply.
-    ///
-    /// Classic `noreply` silences everything, errors too. `q` silences the one reply that is expected: a miss of `mg`,
-    /// success of `ms`, `md` and `ma`. (What memcached refuses before it looks at `noreply` is in the parser's replies.)
-    public func suppresses(_ reply: ReplyKind) -> Bool {
-        if !noreply { return false }
-        switch verb {
-        case .mg: return reply == .en
-        case .ms, .md: return reply == .hd
-        case .ma: return reply == .hd || reply == .va
-        case .mn, .me: return false
-        default: return true
-        }
-    }
+    /// What the client does not want to hear, if it asked for silence.
+    public var silence: Silence? { noreply ? Silence(verb: verb) : nil }
 
     /// The form that a backend's reply to this request has, once encoded for one key.
     public var replyShape: ReplyShape {

@@ -62,12 +62,14 @@ final class FlushWork {
 final class StatsWork {
     let client: ConnectionID
     let reply: UInt64
+    let what: GatheredStats
     var outstanding = 0
-    var sums: [String: UInt64] = [:]
+    var merged = StatsMerge()
 
-    init(client: ConnectionID, reply: UInt64) {
+    init(client: ConnectionID, reply: UInt64, what: GatheredStats) {
         self.client = client
         self.reply = reply
+        self.what = what
     }
 }
 

@@ -31,17 +31,31 @@ struct ReplySlot {
 
     /// Invariant: nil until the reply has arrived; never non-nil in the front slot.
     var bytes: [UInt8]?
-    /// The command, for what it suppresses; nil where nothing ever is.
-    var quiet: Request?
+    /// The command, for what silence it asked for; nil where nothing is ever suppressed.
+    var silence: Silence?
+    /// The packet that is answered; nil for a text command.
+    var exchange: BinaryExchange?
     var part: Part
     var role: Role
+    /// What it counts as when it is answered.
+    var tally = Tally.nothing
     /// The reply is an error: it ends a retrieval.
     var failed = false
 }
 
 final class ClientSession {
     let connection: ConnectionID
-    var parser: RequestParser
+    /// Where the client comes from.
+    let address: String
+    /// When it last sent a command, in monotonic microseconds.
+    var lastCommandAt: UInt64
+    private var parser: RequestParser
+    /// Invariant: set from the first byte on if that says so; a connection never changes its protocol.
+    private var translator: BinaryTranslator?
+    private var isBegun = false
+    /// The latest packet as a text command.
+    private let text = ByteQueue()
+    private let itemBytesMax: Int
     var slots: Deque<ReplySlot> = []
     /// Number of the front slot; replies are addressed by number.
     var firstReply: UInt64 = 0
@@ -51,7 +65,8 @@ final class ClientSession {
     /// How many replies may be outstanding: grows with small replies, shrinks with large ones, so that what a client has
     /// asked for and not yet read stays within bounds whatever it asks for.
     private(set) var window = Limits.clientRepliesFirst
-    /// A command that was understood and must wait for earlier ones; its bytes are still the first of the incoming ones.
+    /// A command that was understood and must wait for earlier ones; its bytes are still the first of the incoming ones, and its
+    /// text if it is a packet is still in `text`.
     var waiting: Request?
     /// It will be pumped at the end of the step.
     var pumpDue = false
@@ -65,10 +80,31 @@ final class ClientSession {
     var writes = 0
     var writePath = -1
 
-    init(connection: ConnectionID, itemBytesMax: Int) {
+    init(connection: ConnectionID, address: String, itemBytesMax: Int, at monotonic: UInt64) {
         self.connection = connection
+        self.address = address
+        lastCommandAt = monotonic
+        self.itemBytesMax = itemBytesMax
         parser = RequestParser(itemBytesMax: itemBytesMax)
     }
+
+    /// The packet that is being answered; nil on a text connection.
+    var exchange: BinaryExchange? { translator?.exchange }
+
+    /// Looks at what the client sent, which must not be empty.
+    func next(in bytes: UnsafeRawBufferPointer) -> ParseOutcome {
+        if !isBegun {
+            isBegun = true
+            if bytes[0] == BinaryTranslator.magic { translator = BinaryTranslator(itemBytesMax: itemBytesMax) }
+        }
+        return translator?.next(in: bytes, text: text) ?? parser.next(in: bytes)
+    }
+
+    /// What the latest request's spans point into.
+    func source(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer { translator == nil ? bytes : text.readable }
+
+    /// How many incoming bytes the latest request was made of.
+    func incomingBytes(of request: Request) -> Int { translator?.packetBytes ?? request.bytes }
 
     /// True when a read of this server may go before the writes under way are answered.
     func mayRead(from path: Int) -> Bool { writes == 0 || (writePath == path && path >= 0) }
@@ -117,7 +153,9 @@ final class ClientSession {
     }
 
     /// Adds a slot for a reply to come; returns its number.
-    func expectReply(quiet: Request? = nil, part: ReplySlot.Part = .whole, path: Int, isWrite: Bool) -> UInt64 {
+    func expectReply(
+        silence: Silence? = nil, part: ReplySlot.Part = .whole, path: Int, isWrite: Bool, tally: Tally = .nothing
+    ) -> UInt64 {
         if isWrite {
             writePath = writes == 0 || writePath == path ? path : -1
             writes += 1
@@ -125,7 +163,10 @@ final class ClientSession {
             readPath = reads == 0 || readPath == path ? path : -1
             reads += 1
         }
-        slots.append(ReplySlot(bytes: nil, quiet: quiet, part: part, role: isWrite ? .write : .read))
+        slots.append(
+            ReplySlot(
+                bytes: nil, silence: exchange == nil ? silence : nil, exchange: exchange, part: part,
+                role: isWrite ? .write : .read, tally: tally))
         return firstReply + UInt64(slots.count - 1)
     }
 }

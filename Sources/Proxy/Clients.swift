@@ -12,6 +12,8 @@ extension LaneNode {
         let incoming = connections.incoming(session.connection)
         let outgoing = connections.outgoing(session.connection)
         var room = true
+        let before = incoming.count
+        defer { counters.bytesRead &+= UInt64(before - incoming.count) }
         while !incoming.isEmpty, !session.closing {
             if session.swallow > 0 {
                 let swallowed = min(session.swallow, incoming.count)
@@ -31,19 +33,19 @@ extension LaneNode {
         let bytes = incoming.readable
         if let parsed = session.waiting {
             // Understood before, but it had to wait for an earlier command.
-            guard dispatch(parsed, session, bytes) else { return false }
+            guard dispatch(parsed, session, session.source(bytes)) else { return false }
             session.waiting = nil
-            incoming.consume(parsed.bytes)
+            incoming.consume(session.incomingBytes(of: parsed))
             return true
         }
-        switch session.parser.next(in: bytes) {
+        switch session.next(in: bytes) {
         case .incomplete: return false
         case .request(let request):
-            guard dispatch(request, session, bytes) else {
+            guard dispatch(request, session, session.source(bytes)) else {
                 session.waiting = request
                 return false
             }
-            incoming.consume(request.bytes)
+            incoming.consume(session.incomingBytes(of: request))
         case .refused(let reply, let consume, let swallow, let close):
             counters.commandsRefused += 1
             incoming.consume(consume)
@@ -52,7 +54,7 @@ extension LaneNode {
             if close { hangUp(session) }
         case .refusedStore(let request, let reply, let consume, let swallow):
             counters.commandsRefused += 1
-            deleteRefused(request, reply, session, bytes)
+            deleteRefused(request, reply, session, session.source(bytes))
             incoming.consume(consume)
             session.swallow = swallow
         }
@@ -70,6 +72,14 @@ extension LaneNode {
 
     /// Sends one command on its way; false when it must wait for earlier commands of its connection.
     private func dispatch(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        let tally = Tally(request)
+        guard route(request, tally, session, bytes) else { return false }
+        counters.begin(request, tally)
+        session.lastCommandAt = monotonic
+        return true
+    }
+
+    private func route(_ request: Request, _ tally: Tally, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
         switch request.verb {
         case .get, .gets: return retrieve(request, session, bytes)
         case .gat, .gats: return retrieveAndTouch(request, session, bytes)
@@ -90,7 +100,6 @@ extension LaneNode {
         let key = request.withKey(in: bytes) { Array($0) }
         let path = writePath(key)
         if !isPlanted(.pipelineSwapped), !session.mayWrite(on: path) { return false }
-        counters.commandsSet += 1
         let queue = ByteQueue(capacity: request.bytes)
         request.encode(from: bytes, into: queue)
         var write = Write(
@@ -102,7 +111,7 @@ extension LaneNode {
         }
         write.exptime = request.exptime
         if isDeadAdd(request, absoluteExpiry(request.exptime)) { write.effect = .local }
-        let reply = session.expectReply(quiet: request, path: path, isWrite: true)
+        let reply = session.expectReply(silence: request.silence, path: path, isWrite: true, tally: Tally(request))
         submit(write, .client(session.connection, reply))
         return true
     }
@@ -153,7 +162,6 @@ extension LaneNode {
     // MARK: Answered here
 
     private func answerHere(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
-        counters.commandsOther += 1
         switch request.verb {
         case .mn:
             let queue = ByteQueue()
@@ -162,8 +170,10 @@ extension LaneNode {
         case .version: answer(session, Array("VERSION \(Meridian.protocolVersion)\r\n".utf8))
         case .verbosity: if !request.noreply { answer(session, "OK\r\n") }
         case .shutdown: answer(session, Request.shutdownReply)
-        case .configGetCluster: answer(session, "ERROR\r\n")
-        case .quit: hangUp(session)
+        case .configGetCluster: answer(session, discovery(isKey: false))
+        case .quit:
+            if session.exchange != nil { answer(session, "OK\r\n") }
+            hangUp(session)
         default: preconditionFailure("\(request.verb) is not answered here")
         }
         return true
@@ -175,13 +185,16 @@ extension LaneNode {
 
     /// Answers in turn: at once, or when everything before it has been answered.
     func answer(_ session: ClientSession, _ bytes: [UInt8], part: ReplySlot.Part = .whole) {
+        var bytes = bytes
+        if let exchange = session.exchange, !bytes.isEmpty { bytes = Array(packet(of: bytes, exchange)) }
         guard !bytes.isEmpty else { return }
         if session.slots.isEmpty {
             guard session.goesOut(part, failed: false) else { return }
             connections.outgoing(session.connection).append(bytes)
+            counters.bytesWritten &+= UInt64(bytes.count)
             markDirty(session.connection)
         } else {
-            session.slots.append(ReplySlot(bytes: bytes, quiet: nil, part: part, role: .literal))
+            session.slots.append(ReplySlot(bytes: bytes, silence: nil, exchange: nil, part: part, role: .literal))
         }
     }
 
@@ -210,16 +223,19 @@ extension LaneNode {
         session.noteAnswered(session.slots[place].role)
         session.noteReply(bytes: bytes.count)
         let slot = session.slots[place]
+        counters.end(slot.tally, kind)
         let visible = visibleBytes(slot, kind, bytes)
         session.slots[place].failed = kind.isError
         if place > 0 {
             session.slots[place].bytes = Array(visible)
         } else {
             let outgoing = connections.outgoing(id)
+            let before = outgoing.count
             if session.popFirst() { outgoing.append(visible) }
             while let next = session.slots.first?.bytes {
                 if session.popFirst() { outgoing.append(next) }
             }
+            counters.bytesWritten &+= UInt64(outgoing.count - before)
             markDirty(id)
         }
         pumpLater(session)
@@ -229,17 +245,27 @@ extension LaneNode {
     private func visibleBytes(
         _ slot: ReplySlot, _ kind: ReplyKind, _ bytes: UnsafeRawBufferPointer
     ) -> UnsafeRawBufferPointer {
-        if let quiet = slot.quiet, quiet.suppresses(kind) { return UnsafeRawBufferPointer(rebasing: bytes[0..<0]) }
+        if let exchange = slot.exchange { return packet(of: bytes, exchange) }
+        if slot.silence?.covers(kind) ?? false { return UnsafeRawBufferPointer(rebasing: bytes[0..<0]) }
         guard slot.part == .oneOfMany else { return bytes }
         switch kind {
         case .value:
-            counters.getHits += 1
             return UnsafeRawBufferPointer(rebasing: bytes[0..<bytes.count - 5])  // without its END
         case .end:
-            counters.getMisses += 1
             return UnsafeRawBufferPointer(rebasing: bytes[0..<0])
         default: return bytes
         }
+    }
+
+    /// A text reply as the packet that it becomes; valid until the next one.
+    private func packet(of text: UnsafeRawBufferPointer, _ exchange: BinaryExchange) -> UnsafeRawBufferPointer {
+        packetScratch.removeAll()
+        BinaryReply.encode(text, for: exchange, into: packetScratch)
+        return packetScratch.readable
+    }
+
+    private func packet(of text: [UInt8], _ exchange: BinaryExchange) -> UnsafeRawBufferPointer {
+        text.withUnsafeBytes { packet(of: $0, exchange) }
     }
 
     /// Goes on with what waited for the reply, once the step is over: deep recursion would serve nobody.

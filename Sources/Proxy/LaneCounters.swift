@@ -3,10 +3,26 @@ struct LaneCounters {
     var connectionsAccepted: UInt64 = 0
     var commandsGet: UInt64 = 0
     var commandsSet: UInt64 = 0
+    var commandsTouch: UInt64 = 0
+    var commandsFlush: UInt64 = 0
+    var commandsMeta: UInt64 = 0
     var commandsOther: UInt64 = 0
     var commandsRefused: UInt64 = 0
     var getHits: UInt64 = 0
     var getMisses: UInt64 = 0
+    var touchHits: UInt64 = 0
+    var touchMisses: UInt64 = 0
+    var casHits: UInt64 = 0
+    var casMisses: UInt64 = 0
+    var casBadValues: UInt64 = 0
+    var deleteHits: UInt64 = 0
+    var deleteMisses: UInt64 = 0
+    var incrementHits: UInt64 = 0
+    var incrementMisses: UInt64 = 0
+    var decrementHits: UInt64 = 0
+    var decrementMisses: UInt64 = 0
+    var bytesRead: UInt64 = 0
+    var bytesWritten: UInt64 = 0
     var backupReads: UInt64 = 0
     var refills: UInt64 = 0
     var forwarded: UInt64 = 0
@@ -25,7 +41,12 @@ struct LaneCounters {
     var named: [String: UInt64] {
         [
             "connections_accepted": connectionsAccepted, "commands_get": commandsGet, "commands_set": commandsSet,
+            "commands_touch": commandsTouch, "commands_flush": commandsFlush, "commands_meta": commandsMeta,
             "commands_other": commandsOther, "commands_refused": commandsRefused, "get_hits": getHits, "get_misses": getMisses,
+            "touch_hits": touchHits, "touch_misses": touchMisses, "cas_hits": casHits, "cas_misses": casMisses,
+            "cas_bad_values": casBadValues, "delete_hits": deleteHits, "delete_misses": deleteMisses,
+            "incr_hits": incrementHits, "incr_misses": incrementMisses, "decr_hits": decrementHits,
+            "decr_misses": decrementMisses, "client_bytes_read": bytesRead, "client_bytes_written": bytesWritten,
             "backup_reads": backupReads, "refills": refills, "writes_forwarded": forwarded,
             "records_committed": recordsCommitted, "records_aborted": recordsAborted, "records_applied": recordsApplied,
             "records_superseded": recordsSuperseded, "records_refused_by_memcached": recordsRefused, "assertions": assertions,

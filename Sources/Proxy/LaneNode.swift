@@ -42,6 +42,11 @@ public final class LaneNode {
     /// What happened, for checkers; nil means that nobody listens.
     public var observations: [Observation]?
 
+    /// What the shell knows of the process.
+    public var process = ProcessFacts()
+    /// The counters when they were last reset, for `stats`.
+    var statsBaseline: [String: UInt64] = [:]
+
     // The moment of the step under way.
     var now: Instant
     var effects = Effects()
@@ -60,6 +65,8 @@ public final class LaneNode {
     var sessions: [ConnectionID: ClientSession] = [:]
     /// The decoded key of the read under way.
     let keyScratch = ByteQueue()
+    /// A reply as a packet of the binary protocol, for the moment.
+    let packetScratch = ByteQueue()
     var sessionsToPump: Deque<ClientSession> = []
     var serverOf: [ConnectionID: Int] = [:]
     var links: [ConnectionID: PeerLink] = [:]
@@ -255,8 +262,9 @@ public final class LaneNode {
 
     private func handle(_ input: Input) {
         switch input {
-        case .accepted(let id, .client):
-            sessions[id] = ClientSession(connection: id, itemBytesMax: configuration.federation.itemBytesMax)
+        case .accepted(let id, .client(let address)):
+            sessions[id] = ClientSession(
+                connection: id, address: address, itemBytesMax: configuration.federation.itemBytesMax, at: monotonic)
             counters.connectionsAccepted += 1
         case .accepted(let id, .peer(let identity)): acceptPeer(id, identity)
         case .connected(let id): connected(id)
@@ -268,6 +276,7 @@ public final class LaneNode {
         case .segmentFailed(let segment, let reason): segmentFailed(segment, reason)
         case .logRead(let offset, let bytes): logRead(offset, bytes)
         case .deadline: if now.monotonicMicroseconds >= nextTick { tick() }
+        case .resetStats: resetStats()
         case .leave: leave()
         }
     }

@@ -65,6 +65,9 @@ public struct PlantedBugs: OptionSet, Sendable {
     /// What is younger than a barrier, and was there already, is not written again.
     public static let barrierTakesAll = PlantedBugs(rawValue: 1 << 14)
 
+    /// A write that the backup decides for a recovering primary is answered before the primary has it.
+    public static let answersEarly = PlantedBugs(rawValue: 1 << 15)
+
     /// All of them by name, for the command line.
     public static let named: [(name: String, bug: PlantedBugs)] = [
         ("no-assertion", .noAssertion), ("mirror-before-landing", .mirrorBeforeLanding), ("index-not-rebuilt", .indexNotRebuilt),
@@ -73,6 +76,6 @@ public struct PlantedBugs: OptionSet, Sendable {
         ("expiry-relative", .expiryRelative), ("forgets-too-early", .forgetsTooEarly), ("pipeline-swapped", .pipelineSwapped),
         ("last-arrival-wins", .lastArrivalWins), ("cut-off-server-trusted", .cutOffServerTrusted),
         ("derived-retried", .derivedRetried), ("resume-skips-one", .resumeSkipsOne),
-        ("barrier-takes-all", .barrierTakesAll),
+        ("barrier-takes-all", .barrierTakesAll), ("answers-early", .answersEarly),
     ]
 }

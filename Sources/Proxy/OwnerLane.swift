@@ -454,7 +454,7 @@ extension LaneNode {
     /// primary first: the client must not hear of the write before it has landed there, too.
     private func answerClient(_ operation: Operation, _ kind: ReplyKind, _ bytes: [UInt8]) {
         let place = route(operation.key)
-        if operation.authority != place.primary, operation.key != allKeys, backupKnowsMore(place) {
+        if operation.authority != place.primary, operation.key != allKeys, backupKnowsMore(place), !isPlanted(.answersEarly) {
             operation.heldAnswer = (kind, bytes)
         } else {
             complete(operation.completion, kind, bytes)

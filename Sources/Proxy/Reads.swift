@@ -7,13 +7,19 @@ import Memcache
 
 extension LaneNode {
     func retrieve(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        if request.keyCount == 1, request.key.count == Self.discoveryKey.utf8.count,
+            request.key.of(bytes).elementsEqual(Self.discoveryKey.utf8)
+        {
+            guard session.slots.isEmpty else { return false }
+            answer(session, discovery(isKey: true))
+            return true
+        }
         guard mayRetrieve(request, session, bytes, asWrites: false) else { return false }
-        counters.commandsGet += UInt64(request.keyCount)
         var keys = KeyCursor(request, in: bytes)
         let withCAS = request.verb == .gets
         while let span = keys.next() {
             let key = span.of(bytes)
-            read(key, session, shape: .retrieval, part: .oneOfMany, quiet: nil, wantsToken: withCAS) {
+            read(key, session, shape: .retrieval, part: .oneOfMany, silence: nil, wantsToken: withCAS) {
                 Command.get(key: key, withCAS: withCAS, into: $0)
             }
         }
@@ -24,7 +30,6 @@ extension LaneNode {
     /// `gat`: each key is a write at its owner.
     func retrieveAndTouch(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
         guard mayRetrieve(request, session, bytes, asWrites: true) else { return false }
-        counters.commandsGet += UInt64(request.keyCount)
         var keys = KeyCursor(request, in: bytes)
         while let span = keys.next() {
             let queue = ByteQueue()
@@ -32,7 +37,7 @@ extension LaneNode {
             let write = Write(
                 effect: .touch, shape: .retrieval, key: Array(span.of(bytes)), command: [UInt8](queue.readable),
                 exptime: request.exptime)
-            let reply = session.expectReply(part: .oneOfMany, path: -1, isWrite: true)
+            let reply = session.expectReply(part: .oneOfMany, path: -1, isWrite: true, tally: .touch)
             submit(write, .client(session.connection, reply))
         }
         answerEnd(session)
@@ -61,11 +66,11 @@ extension LaneNode {
         request.withKey(in: bytes) { key in
             let wantsToken = request.meta.has("c")
             if !isPlanted(.pipelineSwapped), !session.mayRead(from: readPath(key, wantsToken: wantsToken)) { return false }
-            counters.commandsGet += 1
             let miss = ByteQueue()
             request.encodeMetaReply("EN", from: bytes, into: miss)
             read(
-                key, session, shape: .meta, part: .whole, quiet: request, wantsToken: wantsToken, miss: [UInt8](miss.readable),
+                key, session, shape: .meta, part: .whole, silence: request.silence, wantsToken: wantsToken,
+                miss: [UInt8](miss.readable),
                 missKind: .en
             ) { request.encode(from: bytes, into: $0) }
             return true
@@ -74,13 +79,13 @@ extension LaneNode {
 
     /// Asks the server that knows a key; without one, it is a miss or an error, as the site wants it.
     private func read(
-        _ key: UnsafeRawBufferPointer, _ session: ClientSession, shape: ReplyShape, part: ReplySlot.Part, quiet: Request?,
+        _ key: UnsafeRawBufferPointer, _ session: ClientSession, shape: ReplyShape, part: ReplySlot.Part, silence: Silence?,
         wantsToken: Bool, miss: [UInt8] = Array("END\r\n".utf8), missKind: ReplyKind = .end, command: (ByteQueue) -> Void
     ) {
         let place = route(key)
         let plan = readPlan(at: place, key, wantsToken: wantsToken)
         let reply = session.expectReply(
-            quiet: quiet, part: part, path: plan.map { $0.fallback ? -1 : $0.server } ?? -1, isWrite: false)
+            silence: silence, part: part, path: plan.map { $0.fallback ? -1 : $0.server } ?? -1, isWrite: false, tally: .get)
         guard let plan else {
             if configuration.site.unreachable == .error {
                 unreachableReply(place).withUnsafeBytes { deliver(session.connection, reply, .serverError, $0) }
@@ -158,7 +163,6 @@ extension LaneNode {
 
     func flushAll(_ request: Request, _ session: ClientSession) -> Bool {
         guard session.slots.isEmpty else { return false }
-        counters.commandsOther += 1
         switch configuration.site.flush {
         case .local: break
         case .federation:
@@ -168,7 +172,7 @@ extension LaneNode {
             if !request.noreply { answer(session, "SERVER_ERROR flush_all is denied by this site's configuration\r\n") }
             return true
         }
-        let reply = session.expectReply(quiet: request, path: -1, isWrite: true)
+        let reply = session.expectReply(silence: request.silence, path: -1, isWrite: true)
         let flush = FlushWork(client: session.connection, reply: reply)
         let reachable = servers.filter(\.acceptsWrites)
         flush.outstanding = reachable.count + 1

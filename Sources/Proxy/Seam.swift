@@ -42,14 +42,16 @@ public enum Input: Sendable {
     case logRead(LogOffset, [UInt8])
     /// `nextDeadline` has passed.
     case deadline
+    /// A client of another loop of the process has asked for counting to begin anew.
+    case resetStats
     /// The operator wants the process to end: hand over and finish (SIGTERM).
     case leave
 }
 
 /// Who was accepted.
 public enum Acceptance: Sendable {
-    /// A memcached client.
-    case client
+    /// A memcached client, and where it comes from.
+    case client(from: String)
     /// A peer whose certificate was checked; its names are as in the certificate.
     case peer(PeerIdentity)
 }
@@ -101,6 +103,8 @@ public enum Effect: Sendable {
     case sync
     /// Read `count` bytes of the log from this offset, within one segment; answered by `logRead`.
     case readLog(LogOffset, count: Int)
+    /// A client wants counting to begin anew: the other loops of the process are told.
+    case resetStats
     /// One line for the operator: an event with key=value details, never a key's value or a secret.
     case log(LogLevel, String)
     /// The lane has finished leaving; the process may end once all lanes have.

@@ -1,61 +1,187 @@
-// `stats`: memcached's usual names, summed over the site's servers where that means something, and the proxy's own.
+// `stats` and its subcommands: memcached's usual names, of the pool where that means something, and the proxy's own.
+//
+//     stats, settings, items, slabs, sizes ─▶ asked of every reachable server ─▶ merged ─▶ the proxy's own on top
+//     conns, proxy, servers, replication, reset ─▶ answered here
 
+import Configuration
 import Kernel
 import Memcache
+import Status
 
 extension LaneNode {
-    /// Names whose values are summed over all servers.
-    private static let summed: Set<String> = [
-        "curr_items", "total_items", "bytes", "limit_maxbytes", "evictions", "reclaimed", "expired_unfetched",
-        "evicted_unfetched",
-    ]
-
-    private static func detailReply(_ name: String) -> StaticString {
-        switch name {
-        case "reset": "RESET\r\n"
-        case "settings", "items", "slabs", "conns", "sizes": "END\r\n"
-        default: "ERROR\r\n"
-        }
-    }
-
     func stats(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
         guard session.slots.isEmpty else { return false }
-        counters.commandsOther += 1
-        if !request.key.isEmpty {
-            answer(session, Self.detailReply(String(decoding: request.key.of(bytes), as: UTF8.self)))
-            return true
+        var words = KeyCursor(request, in: bytes)
+        let what = words.next().map { String(decoding: $0.of(bytes), as: UTF8.self) } ?? ""
+        if let gathered = GatheredStats(rawValue: what) {
+            gather(gathered, for: session)
+        } else {
+            answer(session, Array(ownStats(what, hasArgument: words.next() != nil).utf8))
         }
-        let work = StatsWork(client: session.connection, reply: session.expectReply(path: -1, isWrite: false))
+        return true
+    }
+
+    private func gather(_ what: GatheredStats, for session: ClientSession) {
+        let work = StatsWork(client: session.connection, reply: session.expectReply(path: -1, isWrite: false), what: what)
         let reachable = servers.filter(\.acceptsWrites)
         work.outstanding = reachable.count + 1
-        for server in reachable { ask(server, .stats(work), .stats) { Command.stats(into: $0) } }
+        for server in reachable { ask(server, .stats(work), .stats) { Command.stats(what.rawValue, into: $0) } }
         statsAnswered(work)
-        return true
     }
 
     func addStats(_ work: StatsWork, _ reply: Reply, _ bytes: UnsafeRawBufferPointer) {
         var stats = StatCursor(reply, in: bytes)
         while let (name, value) = stats.next() {
-            let name = String(decoding: name.of(bytes), as: UTF8.self)
-            guard Self.summed.contains(name), let number = UInt64(String(decoding: value.of(bytes), as: UTF8.self)) else {
-                continue
-            }
-            work.sums[name, default: 0] &+= number
+            work.merged.add(
+                String(decoding: name.of(bytes), as: UTF8.self), String(decoding: value.of(bytes), as: UTF8.self), of: work.what)
         }
     }
 
     func statsAnswered(_ work: StatsWork) {
         work.outstanding -= 1
         guard work.outstanding == 0 else { return }
-        let own: [(String, UInt64)] = [
-            ("uptime", (monotonic - startedAt) / 1_000_000), ("time", now.wallMicroseconds / 1_000_000),
-            ("curr_connections", UInt64(sessions.count)), ("total_connections", counters.connectionsAccepted),
-            ("cmd_get", counters.commandsGet), ("cmd_set", counters.commandsSet), ("get_hits", counters.getHits),
-            ("get_misses", counters.getMisses), ("threads", UInt64(configuration.site.loops)),
+        var lines = StatLines()
+        switch work.what {
+        case .general: lines.add(generalStats)
+        case .settings: lines.add(settings)
+        case .items, .slabs, .sizes: break
+        }
+        lines.add(work.merged.rows)
+        Array(lines.text.utf8).withUnsafeBytes { deliver(work.client, work.reply, .end, $0) }
+    }
+
+    // MARK: The proxy's own
+
+    private func ownStats(_ what: String, hasArgument: Bool) -> String {
+        var lines = StatLines()
+        switch what {
+        case "conns": lines.add(connectionStats)
+        case "proxy": lines.add(proxyStats)
+        case "servers": lines.add(serverStats)
+        case "replication": lines.add(replicationStats)
+        case "extstore": break
+        case "reset":
+            resetStats()
+            effects.actions.append(.resetStats)
+            return "RESET\r\n"
+        case "detail": return hasArgument ? "OK\r\n" : "CLIENT_ERROR usage: stats detail on|off|dump\r\n"
+        // A proxy lists no keys: they are not its own.
+        case "cachedump": return "CLIENT_ERROR stats cachedump not allowed\r\n"
+        default: return "ERROR\r\n"
+        }
+        return lines.text
+    }
+
+    /// Counts from now on, for clients; /metrics goes on rising.
+    func resetStats() { statsBaseline = totals }
+
+    /// What all loops of the process have counted, by name.
+    private var totals: [String: UInt64] { counters.named.merging(process.otherLoops) { $0 &+ $1 } }
+
+    private var generalStats: [(String, String)] {
+        let now = totals
+        func count(_ name: String) -> String { "\((now[name] ?? 0) - min(now[name] ?? 0, statsBaseline[name] ?? 0))" }
+        return [
+            ("pid", "\(process.pid)"), ("uptime", "\((monotonic - startedAt) / 1_000_000)"),
+            ("time", "\(self.now.wallMicroseconds / 1_000_000)"), ("version", Meridian.protocolVersion),
+            ("libevent", process.eventLibrary), ("pointer_size", "64"),
+            ("rusage_user", Self.seconds(process.userMicroseconds)), ("rusage_system", Self.seconds(process.systemMicroseconds)),
+            ("max_connections", "\(ownProxy.clientConnectionsMax)"), ("curr_connections", "\(process.clients)"),
+            ("total_connections", count("connections_accepted")), ("rejected_connections", "\(process.clientsRejected)"),
+            ("connection_structures", "\(process.clients)"), ("cmd_get", count("commands_get")),
+            ("cmd_set", count("commands_set")), ("cmd_flush", count("commands_flush")), ("cmd_touch", count("commands_touch")),
+            ("cmd_meta", count("commands_meta")), ("get_hits", count("get_hits")), ("get_misses", count("get_misses")),
+            ("delete_misses", count("delete_misses")), ("delete_hits", count("delete_hits")),
+            ("incr_misses", count("incr_misses")), ("incr_hits", count("incr_hits")), ("decr_misses", count("decr_misses")),
+            ("decr_hits", count("decr_hits")), ("cas_misses", count("cas_misses")), ("cas_hits", count("cas_hits")),
+            ("cas_badval", count("cas_bad_values")), ("touch_hits", count("touch_hits")),
+            ("touch_misses", count("touch_misses")), ("bytes_read", count("client_bytes_read")),
+            ("bytes_written", count("client_bytes_written")), ("accepting_conns", "1"),
+            ("threads", "\(configuration.site.loops)"),
         ]
-        var text = ""
-        for (name, value) in own + work.sums.sorted(by: { $0.key < $1.key }) { text += "STAT \(name) \(value)\r\n" }
-        text += "STAT version \(Meridian.protocolVersion)\r\nEND\r\n"
-        Array(text.utf8).withUnsafeBytes { deliver(work.client, work.reply, .end, $0) }
+    }
+
+    private static func seconds(_ microseconds: UInt64) -> String {
+        let fraction = String(1_000_000 + microseconds % 1_000_000).dropFirst()
+        return "\(microseconds / 1_000_000).\(fraction)"
+    }
+
+    /// This proxy, as the site file has it.
+    private var ownProxy: SiteProxy {
+        guard let own = configuration.site.proxies.first(where: { $0.name == configuration.identity.proxy }) else {
+            preconditionFailure("proxy \(configuration.identity.proxy) is not in its site's file")
+        }
+        return own
+    }
+
+    private var settings: [(String, String)] {
+        var address: HostPort?
+        var path: String?
+        for listener in ownProxy.clients {
+            switch listener {
+            case .tcp(let tcp): address = address ?? tcp
+            case .unix(let unix): path = path ?? unix
+            }
+        }
+        return [
+            ("maxconns", "\(ownProxy.clientConnectionsMax)"), ("tcpport", "\(address?.port ?? 0)"), ("udpport", "0"),
+            ("inter", address?.host ?? "NULL"), ("verbosity", "0"), ("domain_socket", path ?? "NULL"),
+            ("num_threads", "\(configuration.site.loops)"), ("cas_enabled", "yes"), ("binding_protocol", "auto-negotiate"),
+            ("auth_enabled_sasl", "no"), ("auth_enabled_ascii", "no"),
+            ("item_size_max", "\(configuration.federation.itemBytesMax)"), ("maxconns_fast", "yes"),
+            ("flush_enabled", configuration.site.flush == .deny ? "no" : "yes"), ("idle_timeout", "0"), ("ssl_enabled", "no"),
+        ]
+    }
+
+    /// The clients of this loop.
+    private var connectionStats: [(String, String)] {
+        sessions.values.sorted { $0.connection.index < $1.connection.index }.flatMap { session in
+            let number = session.connection.index
+            let state = session.closing ? "conn_closing" : session.slots.isEmpty ? "conn_read" : "conn_io_pending"
+            return [
+                ("\(number):addr", session.address), ("\(number):state", state),
+                ("\(number):secs_since_last_cmd", "\((monotonic - min(session.lastCommandAt, monotonic)) / 1_000_000)"),
+            ]
+        }
+    }
+
+    private var proxyStats: [(String, String)] {
+        let status = status(at: now)
+        return [("lane", status.lane), ("state", status.state)]
+            + status.counters.sorted { $0.key < $1.key }.map { ($0.key, "\($0.value)") }
+            + status.gauges.sorted { $0.key < $1.key }.map { ($0.key, Self.decimal($0.value)) }
+    }
+
+    private var serverStats: [(String, String)] {
+        servers.flatMap { server in
+            let name = server.definition.name
+            return [
+                ("\(name):role", server.isBackup ? "backup" : "primary"),
+                ("\(name):address", server.definition.address.description), ("\(name):state", server.stateName),
+                ("\(name):reads", "\(server.reads)"), ("\(name):pending", "\(server.expected.count)"),
+                ("\(name):missed_keys", "\(server.missed.count)"), ("\(name):message", server.isUp ? "" : server.message),
+            ]
+        }
+    }
+
+    private var replicationStats: [(String, String)] {
+        status(at: now).destinations.flatMap { destination in
+            let site = destination.site
+            return [
+                ("\(site):state", destination.state), ("\(site):lag_seconds", Self.decimal(destination.lagSeconds)),
+                ("\(site):lag_records", "\(destination.lagRecords)"), ("\(site):lag_bytes", "\(destination.lagBytes)"),
+                ("\(site):acknowledged_per_second", Self.decimal(destination.acknowledgedPerSecond)),
+                ("\(site):last_heard_seconds", destination.lastHeardSeconds.map(Self.decimal) ?? "never"),
+                ("\(site):message", destination.message),
+            ]
+        }
+    }
+
+    /// At most three decimals.
+    private static func decimal(_ number: Double) -> String {
+        let thousandths = (number * 1_000).rounded()
+        guard thousandths.magnitude < 9e15 else { return "\(number)" }
+        let rounded = thousandths / 1_000
+        return rounded == rounded.rounded() ? "\(Int64(rounded))" : "\(rounded)"
     }
 }

@@ -223,6 +223,7 @@ extension World {
         case .readLog(let offset, let count):
             let delay = UInt64(50 + random.below(2_000))
             later(delay, host) { host in .logRead(offset, host.disk.read(at: offset.raw, count: count)) }
+        case .resetStats: break
         case .log(let level, let text): tell(host.name, "\(level): \(text)")
         case .finished: host.finished = true
         }

@@ -92,9 +92,7 @@ public final class World {
         }
         clockSkewMax = options.skewMicrosecondsMax
         // A slow server may not even be connected when its proxy already serves.
-        readsAreExact =
-            options.faults.isSubset(of: [.sitePartitions, .clocks, .itemLimits, .backendRestarts, .evictions])
-            && options.backendSlowness == 1
+        readsAreExact = !options.faults.contains(.powerFailures) && options.backendSlowness == 1
         readsMayMiss = options.flushes || !options.faults.isDisjoint(with: [.backendRestarts, .evictions])
         clientCount = options.sites.reduce(0) { $0 + $1.clients }
         history = History(sites: options.sites.count)

@@ -55,7 +55,7 @@ struct SimCommand: ParsableCommand {
     var planted = false
 
     @Option(help: "Seeds that --planted tries before it calls a bug uncaught.")
-    var plantedSeedsMax: Int = 150
+    var plantedSeedsMax: Int = 500
 
     @Option(help: "Exhibit this known bug in --seed, --seeds or --scenario.")
     var plant: String?

@@ -34,6 +34,29 @@ public enum MemcacheFuzz {
         }
     }
 
+    /// Translates the bytes as a client's whole binary stream, once at a time and once in two pieces.
+    public static func packets(_ bytes: UnsafeRawBufferPointer) {
+        let whole = BinaryOutcome.all(in: bytes, arriving: [bytes.count])
+        let halves = BinaryOutcome.all(in: bytes, arriving: [bytes.count / 2, bytes.count])
+        precondition(whole == halves, "the outcome depends on how the bytes arrived")
+    }
+
+    /// Makes packets of a reply that consists of these bytes, for every opcode; each must be whole.
+    public static func packetReplies(_ bytes: UnsafeRawBufferPointer) {
+        for opcode: UInt8 in 0...0x26 {
+            let queue = ByteQueue()
+            BinaryReply.encode(bytes, for: BinaryPackets.exchange(opcode: opcode), into: queue)
+            var rest = queue.readable[...]
+            while !rest.isEmpty {
+                let packet = UnsafeRawBufferPointer(rebasing: rest)
+                precondition(packet.count >= 24 && packet[0] == 0x81 && packet[1] == opcode, "no reply to opcode \(opcode)")
+                let body = Int(UInt32(bigEndian: packet.loadUnaligned(fromByteOffset: 8, as: UInt32.self)))
+                precondition(body <= packet.count - 24, "a packet is longer than what was encoded")
+                rest = rest.dropFirst(24 + body)
+            }
+        }
+    }
+
     /// What a parser said, in a form that can be compared.
     enum Outcome: Equatable {
         case request(verb: Verb, bytes: Int, key: [UInt8], value: [UInt8], encoded: [UInt8])

@@ -74,7 +74,7 @@ struct RequestEncodingTests {
             let kinds: [ReplyKind] = [
                 .stored, .notStored, .hd, .en, .ns, .nf, .ex, .va, .deleted, .number(5), .clientError, .serverError,
             ]
-            return try withRequest(text) { request, _ in Set(kinds.filter { request.suppresses($0) }) }
+            return try withRequest(text) { request, _ in Set(kinds.filter { request.silence?.covers($0) ?? false }) }
         }
         #expect(try suppressed("set k 0 0 0 noreply\r\n\r\n").count == 12, "classic noreply silences errors too")
         #expect(try suppressed("set k 0 0 0\r\n\r\n").isEmpty)

@@ -52,7 +52,8 @@ struct BenchPlan {
             backups: hasBackup ? [Backend(name: "backup1", weight: 1, address: HostPort(host: "backup1", port: 11211))] : [],
             proxies: proxies.map {
                 SiteProxy(
-                    name: $0, clients: [], replication: Self.address, admin: .unix(path: ""), folder: "", authorityPath: "",
+                    name: $0, clients: [.tcp(HostPort(host: "0.0.0.0", port: 11_211))], replication: Self.address,
+                    admin: .unix(path: ""), folder: "", authorityPath: "",
                     certificatePath: "", keyPath: "", clientConnectionsMax: 100)
             }, loops: 1, durability: durability, unreachable: unreachable, flush: flush, times: SiteTimes(),
             segmentBytes: segmentBytes)
@@ -74,6 +75,8 @@ final class Bench {
     private(set) var closed: Set<ConnectionID> = []
     private(set) var lines: [String] = []
     private(set) var finished = false
+    /// How often counting began anew.
+    private(set) var resets = 0
     private(set) var deleted: [UInt64] = []
     /// The log as it reached the kernel.
     private(set) var disk: [UInt8]
@@ -163,6 +166,7 @@ final class Bench {
             let from = Int(offset.raw)
             reports.append(.logRead(offset, Array(disk[from..<min(disk.count, from + count)])))
         case .log(_, let line): lines.append(line)
+        case .resetStats: resets += 1
         case .finished: finished = true
         case .deleteSegment(let segment): deleted.append(segment)
         case .pause, .resume: break
@@ -226,7 +230,7 @@ final class Bench {
 
     // MARK: Clients
 
-    func client() -> ConnectionID { accept(.client) }
+    func client() -> ConnectionID { accept(.client(from: "client")) }
 
     /// A client's bytes, without anything obeyed yet.
     func type(_ id: ConnectionID, _ text: String) {

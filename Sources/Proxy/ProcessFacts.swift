@@ -1,0 +1,20 @@
+/// What a lane cannot know by itself of the process that it runs in; the shell brings it up to date now and then.
+public struct ProcessFacts: Sendable {
+    /// The process's id.
+    public var pid: Int32 = 0
+    /// The event library and its version.
+    public var eventLibrary = ""
+    /// CPU time of the process in user mode.
+    public var userMicroseconds: UInt64 = 0
+    /// CPU time of the process in the kernel.
+    public var systemMicroseconds: UInt64 = 0
+    /// Clients of all loops.
+    public var clients = 0
+    /// Clients that were turned away.
+    public var clientsRejected: UInt64 = 0
+    /// The sums of the other loops' counters, by name.
+    public var otherLoops: [String: UInt64] = [:]
+
+    /// Nothing known yet.
+    public init() {}
+}

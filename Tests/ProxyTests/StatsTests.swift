@@ -1,0 +1,139 @@
+import Foundation
+import Kernel
+import Testing
+
+@testable import Proxy
+
+/// `stats` and discovery, as exporters and auto-discovering clients read them.
+@Suite struct StatsTests {
+    private func rows(_ text: String) -> [String: String] {
+        var rows: [String: String] = [:]
+        for line in text.split(separator: "\r\n") where line.hasPrefix("STAT ") {
+            let words = line.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
+            rows[String(words[1])] = words.count > 2 ? String(words[2]) : ""
+        }
+        return rows
+    }
+
+    @Test("Plain stats: the pool's items summed, the proxy's own counts, each name once")
+    func general() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "get a b\r\nset a 0 0 1\r\nx\r\n")
+        bench.answer("cache1", "END\r\nEND\r\n")
+        bench.answer("cache1", "STORED\r\n")
+        bench.answer("backup1", "STORED\r\n")
+        _ = bench.heard(client)
+        _ = bench.commands("cache1") + bench.commands("backup1")
+        bench.ask(client, "stats\r\n")
+        #expect(bench.commands("cache1") == "stats\r\n")
+        bench.answer("cache1", "STAT pid 7\r\nSTAT curr_items 3\r\nSTAT hash_power_level 16\r\nSTAT cmd_get 99\r\nEND\r\n")
+        bench.answer("backup1", "STAT pid 8\r\nSTAT curr_items 4\r\nSTAT hash_power_level 17\r\nSTAT evictions 2\r\nEND\r\n")
+        let text = bench.heard(client)
+        let found = rows(text)
+        #expect(found["curr_items"] == "7" && found["evictions"] == "2" && found["hash_power_level"] == "17")
+        #expect(found["cmd_get"] == "2" && found["get_misses"] == "2" && found["get_hits"] == "0" && found["cmd_set"] == "1")
+        #expect(found["version"] == Meridian.protocolVersion)
+        #expect(
+            text.split(separator: "\r\n").filter { $0.hasPrefix("STAT pid ") }.count == 1, "the proxy's own, not the servers'")
+        #expect(text.hasSuffix("END\r\n"))
+    }
+
+    @Test("Hits, misses and refusals are told apart as memcached does, also of meta commands")
+    func tallies() {
+        var plan = BenchPlan()
+        plan.hasBackup = false
+        let bench = Bench.serving(plan)
+        let client = bench.client()
+        for (command, answer) in [
+            ("delete k\r\n", "NOT_FOUND\r\n"), ("md k\r\n", "HD\r\n"), ("cas k 0 0 1 9\r\nx\r\n", "EXISTS\r\n"),
+            ("touch k 9\r\n", "TOUCHED\r\n"), ("incr n 1\r\n", "NOT_FOUND\r\nEN\r\n"), ("mg k v\r\n", "VA 1\r\nx\r\n"),
+            ("ma n MD\r\n", "NF\r\nEN\r\n"),
+        ] {
+            bench.ask(client, command)
+            bench.answer("cache1", answer)
+        }
+        _ = bench.heard(client)
+        bench.ask(client, "stats\r\n")
+        bench.answer("cache1", "END\r\n")
+        let found = rows(bench.heard(client))
+        #expect(found["delete_misses"] == "1" && found["delete_hits"] == "1" && found["cas_badval"] == "1")
+        #expect(found["touch_hits"] == "1" && found["incr_misses"] == "1" && found["decr_misses"] == "1")
+        #expect(found["get_hits"] == "1" && found["cmd_meta"] == "3")
+    }
+
+    @Test("A reset begins the clients' counts anew; what /metrics shows goes on rising; the other loops are told")
+    func reset() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "get a\r\n")
+        bench.answer("cache1", "END\r\n")
+        _ = bench.heard(client)
+        #expect(bench.ask(client, "stats reset\r\n") == "RESET\r\n")
+        bench.ask(client, "stats\r\n")
+        bench.answer("cache1", "END\r\n")
+        bench.answer("backup1", "END\r\n")
+        #expect(rows(bench.heard(client))["cmd_get"] == "0")
+        #expect(bench.node.counters.commandsGet == 1)
+        #expect(bench.resets == 1)
+    }
+
+    @Test("Slabs and items are merged class by class: counts are summed, sizes and ages are not")
+    func slabs() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "stats slabs\r\n")
+        #expect(bench.commands("cache1") == "stats slabs\r\n")
+        bench.answer("cache1", "STAT 1:chunk_size 96\r\nSTAT 1:used_chunks 5\r\nSTAT active_slabs 1\r\nEND\r\n")
+        bench.answer(
+            "backup1", "STAT 1:chunk_size 96\r\nSTAT 1:used_chunks 6\r\nSTAT 2:chunk_size 120\r\nSTAT active_slabs 2\r\nEND\r\n")
+        #expect(
+            bench.heard(client)
+                == "STAT 1:chunk_size 96\r\nSTAT 1:used_chunks 11\r\nSTAT active_slabs 2\r\nSTAT 2:chunk_size 120\r\nEND\r\n")
+    }
+
+    @Test("Settings are the servers' with the proxy's own on top; memory is summed")
+    func settings() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "stats settings\r\n")
+        bench.answer("cache1", "STAT maxbytes 100\r\nSTAT maxconns 5\r\nSTAT growth_factor 1.25\r\nEND\r\n")
+        bench.answer("backup1", "STAT maxbytes 50\r\nSTAT maxconns 5\r\nSTAT growth_factor 1.08\r\nEND\r\n")
+        let found = rows(bench.heard(client))
+        #expect(found["maxbytes"] == "150" && found["growth_factor"] == "1.25")
+        #expect(found["maxconns"] != "5" && found["binding_protocol"] == "auto-negotiate")
+    }
+
+    @Test("What the proxy alone knows: its clients, its servers, its lag; the rest is refused as memcached does")
+    func own() throws {
+        var plan = BenchPlan()
+        plan.elsewhere = ["south"]
+        let bench = Bench.serving(plan)
+        let client = bench.client()
+        #expect(bench.ask(client, "stats conns\r\n").contains(":addr client\r\n"))
+        let servers = rows(bench.ask(client, "stats servers\r\n"))
+        #expect(servers["cache1:state"] == "up" && servers["backup1:role"] == "backup")
+        let replication = rows(bench.ask(client, "stats replication\r\n"))
+        #expect(replication["south:lag_records"] == "0" && replication["south:last_heard_seconds"] == "never")
+        #expect(rows(bench.ask(client, "stats proxy\r\n"))["state"] == "serving")
+        #expect(bench.ask(client, "stats detail\r\n") == "CLIENT_ERROR usage: stats detail on|off|dump\r\n")
+        #expect(bench.ask(client, "stats nonsense\r\n") == "ERROR\r\n")
+    }
+
+    @Test("Discovery names every proxy of the site, the new way and the old")
+    func discovery() throws {
+        var plan = BenchPlan()
+        plan.proxies = ["n1", "n2"]
+        let bench = Bench.serving(plan)
+        _ = try bench.linkSibling()
+        let client = bench.client()
+        let reply = bench.ask(client, "config get cluster\r\n")
+        let parts = reply.components(separatedBy: "\r\n")
+        #expect(parts.count == 4 && parts[2] == "END" && parts[3].isEmpty)
+        #expect(parts[0] == "CONFIG cluster 0 \(parts[1].utf8.count)")
+        let lines = parts[1].split(separator: "\n")
+        #expect(lines.count == 2 && lines[0] == "1" && lines[1].split(separator: " ").count == 2, "a version, and both proxies")
+        let older = bench.ask(client, "get AmazonElastiCache:cluster\r\n")
+        #expect(older == "VALUE AmazonElastiCache:cluster 0 \(parts[1].utf8.count)\r\n\(parts[1])\r\nEND\r\n")
+    }
+}
