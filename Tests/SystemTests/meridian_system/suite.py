@@ -17,15 +17,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from meridian_system import load
+from meridian_system.checks_binary import binary_tools_can_fail, check_binary
 from meridian_system.checks_bytes import bad_memcached, damaged_log, fuzz_admin, fuzz_clients, fuzz_peers, slow_reader
 from meridian_system.checks_configuration import check_command_line, check_mistakes
 from meridian_system.checks_durability import check_disk
 from meridian_system.checks_flush import check_flush
+from meridian_system.checks_php import check_php
 from meridian_system.client import Endpoint
 from meridian_system.compare import compare
 from meridian_system.differential import Differential
 from meridian_system.federation import Options, Site
 from meridian_system.memcached import Memcached, unprivileged_user
+from meridian_system.php import MEMCACHE, MEMCACHED_BINARY, MEMCACHED_TEXT
 from meridian_system.processes import Interrupted, Supervisor, watch_signals
 from meridian_system.report import Failed, Report, require
 from meridian_system.world import World
@@ -129,13 +132,13 @@ def _differential(world: World, name: str, drive: Callable[[Differential], None]
 
 
 def memccapable(world: World) -> str:
-    """Debian's memccapable -a against a proxy; whatever memcached itself passes must pass."""
+    """Debian's memccapable, text and binary, against a proxy; whatever memcached itself passes must pass."""
     reference = _plain_memcached(world, "memccapable-reference")
     try:
         with world.federation("memccapable") as federation:
             expected = _capable(reference.endpoint)
             found = _capable(federation.north.proxies["n1"].clients)
-            require(len(expected) > 10, f"memccapable ran only {len(expected)} cases against memcached")
+            require(len(expected) > 40, f"memccapable ran only {len(expected)} cases against memcached")
             worse = [name for name, passed in expected.items() if passed and not found.get(name, False)]
             require(not worse, f"memcached passes, a proxy does not: {', '.join(worse)}")
             neither = [name for name, passed in expected.items() if not passed]
@@ -150,7 +153,7 @@ def _capable(endpoint: Endpoint) -> dict[str, bool]:
     namespace = endpoint.namespace
     try:
         done = subprocess.run(
-            ["memccapable", "-h", endpoint.host, "-p", str(endpoint.port), "-a", "-t", "10"],
+            ["memccapable", "-h", endpoint.host, "-p", str(endpoint.port), "-t", "10"],
             capture_output=True, text=True, timeout=_CAPABLE_SECONDS, stdin=subprocess.DEVNULL,
             preexec_fn=None if namespace is None else namespace.enter,
         )  # fmt: skip
@@ -158,7 +161,7 @@ def _capable(endpoint: Endpoint) -> dict[str, bool]:
         raise Failed(f"memccapable did not end within {_CAPABLE_SECONDS:.0f} s: {(expired.stdout or b'')[-300:]!r}") from None
     cases: dict[str, bool] = {}
     for text in (done.stdout + done.stderr).splitlines():
-        match = re.match(r"^(ascii [a-z_ ]+?)\s*\[(pass|FAIL)\]", text)
+        match = re.match(r"^((?:ascii|binary) [a-z_ ]+?)\s*\[(pass|FAIL)\]", text)
         if match:
             cases[match[1]] = match[2] == "pass"
     return cases
@@ -182,13 +185,18 @@ def main() -> int:
 
     tests: dict[str, Callable[[World], str]] = {
         "the tools can fail": tools_can_fail,
+        "the binary tools can fail": binary_tools_can_fail,
         "differential script": differential_script,
         "differential random": lambda world: differential_random(world, seeds, arguments.pieces),
+        "differential binary": lambda world: check_binary(world, seeds, arguments.pieces),
         "memccapable": memccapable,
         "mistakes in site files": check_mistakes,
         "the command line": check_command_line,
         "durability disk": check_disk,
         "flush everywhere": check_flush,
+        "php memcached text": lambda world: check_php(world, MEMCACHED_TEXT),
+        "php memcached binary": lambda world: check_php(world, MEMCACHED_BINARY),
+        "php memcache text": lambda world: check_php(world, MEMCACHE),
         "fuzz clients": lambda world: fuzz_clients(world, seed, arguments.budget),
         "fuzz peers": lambda world: fuzz_peers(world, seed, arguments.budget),
         "fuzz admin": lambda world: fuzz_admin(world, seed),
