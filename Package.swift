@@ -63,6 +63,10 @@ let package = Package(
             name: "meridian", dependencies: ["OperatorTools", "SiteLoader", "Configuration", "Ring", "Status", arguments],
             swiftSettings: house),
         .executableTarget(name: "meridian-sim", dependencies: ["Simulator", arguments], swiftSettings: house),
+        // The benchmarks' load generator: a tool of the tests, not a product.
+        .executableTarget(
+            name: "meridian-load", dependencies: ["EventLoop", "Kernel", arguments], path: "Tests/Benchmarks/meridian-load",
+            swiftSettings: house),
         tests("Architecture", []),
         tests("Kernel", ["Kernel"]),
         tests("Memcache", ["Memcache", "Kernel"]),
