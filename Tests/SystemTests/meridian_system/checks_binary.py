@@ -28,7 +28,7 @@ from meridian_system.binary_packets import Opcode, Request, Response, Status, To
 from meridian_system.client import Endpoint
 from meridian_system.differential import same
 from meridian_system.federation import Options
-from meridian_system.memcached import Memcached, unprivileged_user
+from meridian_system.memcached import Memcached
 from meridian_system.report import Failed, require
 from meridian_system.world import World
 
@@ -390,20 +390,9 @@ class BinaryDifferential:
         self._begin()
 
 
-def _plain_memcached(world: World, name: str, *options: str) -> Memcached:
-    folder = world.folder / "memcached"
-    folder.mkdir(exist_ok=True)
-    namespace = world.wire.north if world.wire is not None else None
-    endpoint = Endpoint("127.0.0.1", world.ports.take(namespace), namespace)
-    user = unprivileged_user(world.wire is not None and world.wire.mapped)
-    server = Memcached(world.supervisor, name, endpoint, folder, user=user, options=options)
-    server.start()
-    return server
-
-
 def check_binary(world: World, seeds: Sequence[int] = SEEDS, pieces: int = PIECES) -> str:
     """The scripted conversations and random packets, to a memcached and to a proxy in front of two."""
-    reference = _plain_memcached(world, "differential-binary-reference")
+    reference = world.memcached("differential-binary-reference")
     try:
         with world.federation("differential-binary", Options(loops=world.loops)) as federation:
             run = BinaryDifferential(reference.endpoint, federation.north.proxies["n1"].clients)
@@ -429,11 +418,11 @@ def check_binary(world: World, seeds: Sequence[int] = SEEDS, pieces: int = PIECE
 
 def binary_tools_can_fail(world: World) -> str:
     """The comparison finds nothing between two memcacheds, and does find what is wrong with a third."""
-    one, two = _plain_memcached(world, "binary-one"), _plain_memcached(world, "binary-two")
+    one, two = world.memcached("binary-one"), world.memcached("binary-two")
     planted = {
-        "no CAS values": (_plain_memcached(world, "binary-without-cas", "-C"), ("CAS values",)),
-        "a larger item limit": (_plain_memcached(world, "binary-larger", "-I", "1536k"), ("the largest value",)),
-        "no flush": (_plain_memcached(world, "binary-without-flush", "-F"), ("flush",)),
+        "no CAS values": (world.memcached("binary-without-cas", "-C"), ("CAS values",)),
+        "a larger item limit": (world.memcached("binary-larger", "-I", "1536k"), ("the largest value",)),
+        "no flush": (world.memcached("binary-without-flush", "-F"), ("flush",)),
     }
     try:
         equal = _twins(one, two, SCRIPT, random_pieces=100)

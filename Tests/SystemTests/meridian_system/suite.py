@@ -27,7 +27,6 @@ from meridian_system.client import Endpoint
 from meridian_system.compare import compare
 from meridian_system.differential import Differential
 from meridian_system.federation import Options, Site
-from meridian_system.memcached import Memcached, unprivileged_user
 from meridian_system.php import MEMCACHE, MEMCACHED_BINARY, MEMCACHED_TEXT
 from meridian_system.processes import Interrupted, Supervisor, watch_signals
 from meridian_system.report import Failed, Report, require
@@ -37,25 +36,13 @@ _SEEDS = (1, 2, 3, 4, 5, 6)
 _CAPABLE_SECONDS = 120.0
 
 
-def _plain_memcached(world: World, name: str, *options: str) -> Memcached:
-    folder = world.folder / "memcached"
-    folder.mkdir(exist_ok=True)
-    namespace = world.wire.north if world.wire is not None else None
-    user = unprivileged_user(world.wire is not None and world.wire.mapped)
-    server = Memcached(
-        world.supervisor, name, Endpoint("127.0.0.1", world.ports.take(namespace), namespace), folder, user=user, options=options
-    )
-    server.start()
-    return server
-
-
 # The tools themselves: a test that cannot fail shows nothing.
 
 
 def tools_can_fail(world: World) -> str:
     """The comparisons find nothing between equals, and do find what is wrong."""
-    one, two = _plain_memcached(world, "one"), _plain_memcached(world, "two")
-    without_cas = _plain_memcached(world, "without-cas", "-C")
+    one, two = world.memcached("one"), world.memcached("two")
+    without_cas = world.memcached("without-cas", "-C")
     try:
         equal = Differential(one.endpoint, two.endpoint)
         equal.random(1, 60)
@@ -111,7 +98,7 @@ def differential_random(world: World, seeds: tuple[int, ...], pieces: int) -> st
 
 
 def _differential(world: World, name: str, drive: Callable[[Differential], None]) -> str:
-    reference = _plain_memcached(world, f"{name}-reference")
+    reference = world.memcached(f"{name}-reference")
     try:
         with world.federation(name, Options(loops=world.loops)) as federation:
             run = Differential(reference.endpoint, federation.north.proxies["n1"].clients)
@@ -133,7 +120,7 @@ def _differential(world: World, name: str, drive: Callable[[Differential], None]
 
 def memccapable(world: World) -> str:
     """Debian's memccapable, text and binary, against a proxy; whatever memcached itself passes must pass."""
-    reference = _plain_memcached(world, "memccapable-reference")
+    reference = world.memcached("memccapable-reference")
     try:
         with world.federation("memccapable") as federation:
             expected = _capable(reference.endpoint)

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meridian_system import workers
+from meridian_system.client import Endpoint
 from meridian_system.federation import Federation, Options, Ports
+from meridian_system.memcached import Memcached, unprivileged_user
 from meridian_system.namespaces import NoNamespaces, Wire
 from meridian_system.processes import Supervisor
 
@@ -51,6 +53,17 @@ class World:
     def random(self, salt: int) -> random.Random:
         """Randomness for one check, from the run's seed."""
         return random.Random(self.seed * 101 + salt)
+
+    def memcached(self, name: str, *options: str) -> Memcached:
+        """A memcached by itself, where the north's clients are; it is started, and whoever asked kills it."""
+        folder = self.folder / "memcached"
+        folder.mkdir(exist_ok=True)
+        namespace = self.wire.north if self.wire is not None else None
+        endpoint = Endpoint("127.0.0.1", self.ports.take(namespace), namespace)
+        user = unprivileged_user(self.wire is not None and self.wire.mapped)
+        server = Memcached(self.supervisor, name, endpoint, folder, user=user, options=options)
+        server.start()
+        return server
 
     @contextlib.contextmanager
     def federation(self, name: str, options: Options | None = None) -> Iterator[Federation]:
