@@ -25,6 +25,8 @@ struct Expected {
         case operationRead(Operation)
         /// A landing, or the authority's outcome at the other server.
         case landing(Operation)
+        /// Nothing: by its reply everything before it has been done there, which somebody waits for.
+        case passed(Operation)
         /// A delete that makes a refusal the same at both servers; nobody waits for it.
         case tidy
         /// The greeting.

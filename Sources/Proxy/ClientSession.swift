@@ -100,6 +100,9 @@ final class ClientSession {
         return translator?.next(in: bytes, text: text) ?? parser.next(in: bytes)
     }
 
+    /// The latest request has been sent on its way, and its text is not needed any more.
+    func finishRequest() { text.removeAll() }
+
     /// What the latest request's spans point into.
     func source(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer { translator == nil ? bytes : text.readable }
 

@@ -36,6 +36,7 @@ extension LaneNode {
             guard dispatch(parsed, session, session.source(bytes)) else { return false }
             session.waiting = nil
             incoming.consume(session.incomingBytes(of: parsed))
+            session.finishRequest()
             return true
         }
         switch session.next(in: bytes) {
@@ -46,6 +47,7 @@ extension LaneNode {
                 return false
             }
             incoming.consume(session.incomingBytes(of: request))
+            session.finishRequest()
         case .refused(let reply, let consume, let swallow, let close):
             counters.commandsRefused += 1
             incoming.consume(consume)

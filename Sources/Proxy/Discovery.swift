@@ -19,16 +19,17 @@ extension LaneNode {
         return Array("\(head) 0 \(payload.utf8.count)\r\n\(payload)\r\nEND\r\n".utf8)
     }
 
-    /// Where clients of this site reach a proxy: its first TCP listener. One that listens on all addresses is reached where its
-    /// siblings reach it.
+    /// Where clients of this site reach a proxy: its first TCP listener that is not on loopback, or its first at all. One that listens
+    /// on all addresses is reached where its siblings reach it.
     private func address(of proxy: SiteProxy) -> HostPort? {
-        for case .tcp(let listener) in proxy.clients {
-            guard listener.host == "0.0.0.0" || listener.host == "::" else { return listener }
-            let known = configuration.here.proxies.first { $0.name == proxy.name }
-            return known.map { HostPort(host: $0.replication.host, port: listener.port) }
-        }
-        return nil
+        let listeners = proxy.clients.compactMap { if case .tcp(let listener) = $0 { listener } else { nil } }
+        guard let listener = listeners.first(where: { !Self.isLoopback($0.host) }) ?? listeners.first else { return nil }
+        guard listener.host == "0.0.0.0" || listener.host == "::" else { return listener }
+        let known = configuration.here.proxies.first { $0.name == proxy.name }
+        return known.map { HostPort(host: $0.replication.host, port: listener.port) }
     }
+
+    private static func isLoopback(_ host: String) -> Bool { host.hasPrefix("127.") || host == "::1" || host == "localhost" }
 
     private static func isNumeric(_ host: String) -> Bool {
         host.contains(":") || host.allSatisfy { $0.isNumber || $0 == "." }

@@ -84,6 +84,11 @@ public final class LaneNode {
     /// Padded bytes of outcomes that writes under way may still append.
     var owedBytes = 0
     var copiesUnderWay = 0
+    /// Keys that were read from a backup lately, and whose owner was asked to copy them: once is enough for a while, since reads that
+    /// want a CAS value go on asking the backup.
+    var refillsAsked: Set<[UInt8]> = []
+    /// When those are forgotten, in monotonic microseconds.
+    var refillsForgottenAt: UInt64 = 0
     /// Writes that wait for an owner to be known, or for room in the log.
     var parked: Deque<(write: Write, completion: Completion, hops: UInt8, until: UInt64)> = []
     /// Replies held until the log is on the disk (durability `disk`).

@@ -14,6 +14,10 @@ enum Limits {
     static let repairsMax = 64
     /// Copies from a backup into a recovering primary that are under way at a time.
     static let copiesMax = 64
+    /// Keys whose copy was asked for lately.
+    static let refillsAskedMax = 65_536
+    /// How long a key that was read from a backup is not asked to be copied again, in microseconds.
+    static let refillPauseMicroseconds: UInt64 = 10_000_000
     /// How long a doubted write may be settled under its own version, which keeps every site from forgetting, in microseconds.
     static let doubtPatienceMicroseconds: UInt64 = 60_000_000
     /// How long a server that missed a barrier keeps the barrier from being forgotten, in microseconds.

@@ -346,8 +346,11 @@ extension LaneNode {
                 noteMissed(servers[server], operation.key, .missed)
                 continue
             }
-            // Something younger is already on its way there.
-            if keyWork.isOutdated(operation.version, operation.content, at: server) { continue }
+            // Something younger is already on its way there; the client must not be answered before that has arrived.
+            if keyWork.isOutdated(operation.version, operation.content, at: server) {
+                if isAnswerHeld(operation) { passThrough(servers[server], operation) }
+                continue
+            }
             keyWork.noteSent(operation.version, operation.content, to: server)
             operation.outstanding += 1
             ask(servers[server], .landing(operation), .meta) { queue in
@@ -450,11 +453,22 @@ extension LaneNode {
 
     // MARK: Replies
 
+    private func isAnswerHeld(_ operation: Operation) -> Bool {
+        let place = route(operation.key)
+        return operation.authority != place.primary && operation.key != allKeys && backupKnowsMore(place)
+            && !isPlanted(.answersEarly)
+    }
+
+    /// Has the operation wait until a server has done everything that it was sent so far.
+    private func passThrough(_ server: BackendServer, _ operation: Operation) {
+        operation.outstanding += 1
+        ask(server, .passed(operation), .meta) { Command.noop(into: $0) }
+    }
+
     /// Answers the client of a committed write. While the backup decides for a primary that came back empty, reads still look at the
     /// primary first: the client must not hear of the write before it has landed there, too.
     private func answerClient(_ operation: Operation, _ kind: ReplyKind, _ bytes: [UInt8]) {
-        let place = route(operation.key)
-        if operation.authority != place.primary, operation.key != allKeys, backupKnowsMore(place), !isPlanted(.answersEarly) {
+        if isAnswerHeld(operation) {
             operation.heldAnswer = (kind, bytes)
         } else {
             complete(operation.completion, kind, bytes)

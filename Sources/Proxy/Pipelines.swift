@@ -176,6 +176,7 @@ extension LaneNode {
         case .landing(let operation):
             noteMissed(server, operation.key, .missed)
             answered(operation)
+        case .passed(let operation): answered(operation)
         case .operationRead(let operation): operationReadLost(operation)
         case .tidy, .greeting, .amnesia: break
         case .flush(let flush):
@@ -286,6 +287,7 @@ extension LaneNode {
         case .operationRead(let operation):
             let image = postImage(reply, in: bytes)
             operationReadAnswered(operation, server, image.flatMap { $0.isStale ? nil : $0 })
+        case .passed(let operation): answered(operation)
         case .amnesia: flushedLate(server, reply.kind)
         case .tidy: break
         case .greeting: greeted(server, reply, bytes)

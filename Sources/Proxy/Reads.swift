@@ -19,7 +19,7 @@ extension LaneNode {
         let withCAS = request.verb == .gets
         while let span = keys.next() {
             let key = span.of(bytes)
-            read(key, session, shape: .retrieval, part: .oneOfMany, silence: nil, wantsToken: withCAS) {
+            read(key, session, .get, shape: .retrieval, part: .oneOfMany, silence: nil, wantsToken: withCAS) {
                 Command.get(key: key, withCAS: withCAS, into: $0)
             }
         }
@@ -69,7 +69,7 @@ extension LaneNode {
             let miss = ByteQueue()
             request.encodeMetaReply("EN", from: bytes, into: miss)
             read(
-                key, session, shape: .meta, part: .whole, silence: request.silence, wantsToken: wantsToken,
+                key, session, Tally(request), shape: .meta, part: .whole, silence: request.silence, wantsToken: wantsToken,
                 miss: [UInt8](miss.readable),
                 missKind: .en
             ) { request.encode(from: bytes, into: $0) }
@@ -79,13 +79,14 @@ extension LaneNode {
 
     /// Asks the server that knows a key; without one, it is a miss or an error, as the site wants it.
     private func read(
-        _ key: UnsafeRawBufferPointer, _ session: ClientSession, shape: ReplyShape, part: ReplySlot.Part, silence: Silence?,
+        _ key: UnsafeRawBufferPointer, _ session: ClientSession, _ tally: Tally, shape: ReplyShape, part: ReplySlot.Part,
+        silence: Silence?,
         wantsToken: Bool, miss: [UInt8] = Array("END\r\n".utf8), missKind: ReplyKind = .end, command: (ByteQueue) -> Void
     ) {
         let place = route(key)
         let plan = readPlan(at: place, key, wantsToken: wantsToken)
         let reply = session.expectReply(
-            silence: silence, part: part, path: plan.map { $0.fallback ? -1 : $0.server } ?? -1, isWrite: false, tally: .get)
+            silence: silence, part: part, path: plan.map { $0.fallback ? -1 : $0.server } ?? -1, isWrite: false, tally: tally)
         guard let plan else {
             if configuration.site.unreachable == .error {
                 unreachableReply(place).withUnsafeBytes { deliver(session.connection, reply, .serverError, $0) }
@@ -135,7 +136,7 @@ extension LaneNode {
         let command = UnsafeRawBufferPointer(rebasing: server.sent.readable[0..<expected.sentBytes])
         guard let key = keyOfRead(command).map({ Array($0) }) else { return }
         let place = route(key)
-        guard backupKnowsMore(place) else { return }
+        guard backupKnowsMore(place), refillsAsked.insert(key).inserted else { return }
         refill(key, hops: 0)
     }
 

@@ -32,6 +32,13 @@ extension LaneNode {
         }
     }
 
+    /// A copy that did not come about is asked for again, by and by.
+    func forgetRefills() {
+        guard monotonic >= refillsForgottenAt || refillsAsked.count > Limits.refillsAskedMax else { return }
+        refillsForgottenAt = monotonic + Limits.refillPauseMicroseconds
+        refillsAsked.removeAll()
+    }
+
     // MARK: Their replies
 
     func operationReadAnswered(_ operation: Operation, _ server: BackendServer, _ image: PostImage?) {

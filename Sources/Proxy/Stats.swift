@@ -1,7 +1,7 @@
 // `stats` and its subcommands: memcached's usual names, of the pool where that means something, and the proxy's own.
 //
-//     stats, settings, items, slabs, sizes ─▶ asked of every reachable server ─▶ merged ─▶ the proxy's own on top
-//     conns, proxy, servers, replication, reset ─▶ answered here
+//     stats, settings, items, slabs ─▶ asked of every reachable server ─▶ merged ─▶ the proxy's own on top
+//     sizes, conns, proxy, servers, replication, reset ─▶ answered here
 
 import Configuration
 import Kernel
@@ -44,7 +44,7 @@ extension LaneNode {
         switch work.what {
         case .general: lines.add(generalStats)
         case .settings: lines.add(settings)
-        case .items, .slabs, .sizes: break
+        case .items, .slabs: break
         }
         lines.add(work.merged.rows)
         Array(lines.text.utf8).withUnsafeBytes { deliver(work.client, work.reply, .end, $0) }
@@ -60,6 +60,8 @@ extension LaneNode {
         case "servers": lines.add(serverStats)
         case "replication": lines.add(replicationStats)
         case "extstore": break
+        // A histogram of all items: memcached keeps none unless it is told to.
+        case "sizes": lines.add([("sizes_status", "disabled")])
         case "reset":
             resetStats()
             effects.actions.append(.resetStats)

@@ -3,7 +3,7 @@
 /// What is asked of the servers.
 enum GatheredStats: String {
     case general = ""
-    case settings, items, slabs, sizes
+    case settings, items, slabs
 }
 
 /// Rows of several servers, in the order in which they first came.

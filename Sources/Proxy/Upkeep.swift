@@ -20,6 +20,7 @@ extension LaneNode {
         tendAwaitedTops()
         tendDoubts()
         tendBarriers()
+        forgetRefills()
         drainAll()
         logUpkeep()
         updateFloors()

@@ -66,6 +66,38 @@ import Testing
         #expect(bench.heard(client) == "5\r\n", "nobody reads there any more")
     }
 
+    @Test("An append that a set overtakes on its way to the recovering primary is answered when the set has arrived there")
+    func overtakenOutcome() {
+        let bench = recovering()
+        let (one, two) = (bench.client(), bench.client())
+        bench.ask(one, "append k 0 0 1\r\na\r\n")
+        bench.ask(two, "set k 0 0 1\r\nx\r\n")
+        #expect(bench.commands("cache1") == "set k 0 0 1\r\nx\r\n", "the append's outcome is not known yet")
+        bench.answer("backup1", "STORED\r\nVA 2 s2 f0 t-1 c9\r\noa\r\nSTORED\r\n")
+        #expect(bench.heard(one) == "", "a neighbour would still read what was there before the append")
+        #expect(bench.commands("cache1") == "mn\r\n")
+        bench.answer("cache1", "STORED\r\nMN\r\n")
+        #expect(bench.heard(one) == "STORED\r\n")
+        #expect(bench.heard(two) == "STORED\r\n")
+    }
+
+    @Test("Reads that want a CAS value go on asking the backup; each key is copied once, not at every read")
+    func copiedOnce() {
+        let bench = recovering()
+        let client = bench.client()
+        for round in 0..<3 {
+            bench.ask(client, "gets k\r\n")
+            bench.answer("backup1", "VALUE k 0 2 7\r\nhi\r\nEND\r\n")
+            #expect(bench.heard(client) == "VALUE k 0 2 7\r\nhi\r\nEND\r\n")
+            let commands = bench.commands("backup1")
+            #expect(commands.contains("mg k u s v f t c") == (round == 0))
+            if round == 0 {
+                bench.answer("backup1", "VA 2 s2 f0 t-1 c7\r\nhi\r\n")
+                bench.answer("cache1", "HD\r\n")
+            }
+        }
+    }
+
     @Test("A server that is flushed because it missed too much is not trusted before it has said that it is empty")
     func flushIsAwaited() {
         let bench = Bench.serving()
