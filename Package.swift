@@ -2,7 +2,12 @@
 import PackageDescription
 
 /// Every target of ours: Swift 6 language mode (the tools version's default), warnings are errors.
-let house: [SwiftSetting] = [.treatAllWarnings(as: .error)]
+let house: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    // Exclusive access to stored properties is checked at run time in debug builds, with which all unit tests run; in release
+    // builds the checks would cost a third of the CPU for each request (`Docs/performance.md`).
+    .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
+]
 
 /// A room of the pure core or a shell (`Docs/architecture.md`); its dependencies are its walls.
 func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {

@@ -100,7 +100,7 @@ final class BackendServer {
     /// A primary that came back with an empty memory, or was flushed: the backups that may hold what it lost.
     var recoveringFrom: Set<Int> = []
     /// Keys that were written while the server could not be; not yet repaired.
-    var missed: [[UInt8]: AssertionCause] = [:]
+    var missed = KeyMap<AssertionCause>()
     /// The same keys in the order in which they were missed; a key may stand here after it was repaired.
     var missedOrder: Deque<[UInt8]> = []
     /// More were missed than can be repaired: the server is flushed instead, and not trusted before it has said so.

@@ -36,7 +36,8 @@ extension LaneNode {
         guard log.hasRoom(forBytes: bytes, owed: owedBytes + bytes + Limits.logReserveBytes(configuration.site.segmentBytes))
         else { return complete(completion, .serverError, logFullReply()) }
         let operation = Operation(
-            kind: .write, key: allKeys, version: stampVersion(), effect: .delete, content: .tombstone, completion: .nobody)
+            kind: .write, key: allKeys, version: stampVersion(), effect: .delete, content: .tombstone, completion: .nobody,
+            at: keyWork.place)
         operation.write = .barrier
         operation.requesters = [.barrier(completion)]
         logIntent(operation, .barrier)
@@ -46,7 +47,7 @@ extension LaneNode {
 
     /// Empties this site's servers; those that cannot be reached are emptied before they are used again.
     func landBarrier(_ operation: Operation, _ keyWork: KeyWork) {
-        for other in operations.values {
+        for other in operations.all {
             if other.kind == .copy { other.cancelled = true }
             // Sent before, and younger than a barrier from elsewhere: it is wiped out, and nobody knows yet what it made.
             if other.version > operation.version { other.overlapped = true }
@@ -101,7 +102,7 @@ extension LaneNode {
     /// Another lane has emptied the servers: what this one has under way came before or after, nobody knows.
     func barrierMirrored(_ tops: KeyTops, _ sequence: UInt64, _ sibling: Sibling) {
         if let tops = unsettled(tops) { index.merge(tops) }
-        for operation in operations.values { operation.overlapped = true }
+        for operation in operations.all { operation.overlapped = true }
         // A server that only that lane cannot reach goes on serving this one's clients: it must not serve what is gone.
         for server in servers
         where server.cutOffAt.contains(sibling.id) && server.acceptsWrites && sequence > 0 && server.emptiedFor < tops.version {

@@ -89,7 +89,7 @@ extension LaneNode {
             return metaRead(request, session, bytes)
         case .me: return metaRead(request, session, bytes)
         case .set, .add, .replace, .append, .prepend, .cas, .delete, .incr, .decr, .touch, .mg, .ms, .md, .ma:
-            return clientWrite(request, session, bytes)
+            return clientWrite(request, tally, session, bytes)
         case .mn, .version, .verbosity, .shutdown, .quit, .configGetCluster: return answerHere(request, session, bytes)
         case .flushAll: return flushAll(request, session)
         case .stats: return stats(request, session, bytes)
@@ -98,22 +98,26 @@ extension LaneNode {
 
     // MARK: Writes
 
-    private func clientWrite(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
+    private func clientWrite(_ request: Request, _ tally: Tally, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer)
+        -> Bool
+    {
         let key = request.withKey(in: bytes) { Array($0) }
-        let path = writePath(key)
+        let place = owner(of: key) == laneID ? work[key]?.place ?? route(key) : nil
+        let path = place.map { writePath(key, at: $0) } ?? -1
         if !isPlanted(.pipelineSwapped), !session.mayWrite(on: path) { return false }
-        let queue = ByteQueue(capacity: request.bytes)
-        request.encode(from: bytes, into: queue)
+        commandScratch.removeAll()
+        request.encode(from: bytes, into: commandScratch)
         var write = Write(
-            effect: effect(of: request), shape: request.replyShape, key: key, command: [UInt8](queue.readable))
+            effect: effect(of: request), shape: request.replyShape, key: key, command: [UInt8](commandScratch.readable))
         if request.hasValue {
             write.payloadCount = request.value.count
-            write.payloadStart = queue.count - request.value.count - 2
+            write.payloadStart = write.command.count - request.value.count - 2
             write.clientFlags = request.flags
         }
+        write.place = place
         write.exptime = request.exptime
         if isDeadAdd(request, absoluteExpiry(request.exptime)) { write.effect = .local }
-        let reply = session.expectReply(silence: request.silence, path: path, isWrite: true, tally: Tally(request))
+        let reply = session.expectReply(silence: request.silence, path: path, isWrite: true, tally: tally)
         submit(write, .client(session.connection, reply))
         return true
     }
@@ -142,9 +146,9 @@ extension LaneNode {
         }
     }
 
-    /// The path of a write: this lane's connection to the deciding server if it goes there at once; -1 otherwise.
-    private func writePath(_ key: [UInt8]) -> Int {
-        guard owners[slot(of: key)] == laneID, goesAtOnce(key), let server = authority(at: route(key), key) else { return -1 }
+    /// The path of a write that this lane owns: its connection to the deciding server if it goes there at once; -1 otherwise.
+    private func writePath(_ key: [UInt8], at place: Place) -> Int {
+        guard goesAtOnce(key), let server = authority(at: place, key) else { return -1 }
         return server
     }
 

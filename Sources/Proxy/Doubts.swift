@@ -86,7 +86,7 @@ extension LaneNode {
     /// Writes behind a doubt that cannot be settled now are refused, as they would be without it.
     func refuseBehindDoubt(_ key: [UInt8], _ keyWork: KeyWork) {
         guard case .doubt = keyWork.waiters.first, keyWork.inFlight.isEmpty else { return }
-        let place = route(key)
+        let place = keyWork.place
         let why: [UInt8]
         if authority(at: place, key) == nil {
             why = unreachableReply(place)
@@ -115,7 +115,7 @@ extension LaneNode {
     }
 
     func startDoubt(_ key: [UInt8], _ doubt: Doubt, _ requester: Requester, _ keyWork: KeyWork) {
-        guard let server = authority(at: route(key), key) else { preconditionFailure("a doubt is admitted without a server") }
+        guard let server = authority(at: keyWork.place, key) else { preconditionFailure("a doubt is admitted without a server") }
         doubts[key]?.isDeferred = false
         var version: Version?
         if case .outcome(let doubted) = doubt {
@@ -125,7 +125,8 @@ extension LaneNode {
         counters.inDoubt += 1
         observe(.inDoubt(key: key))
         let operation = Operation(
-            kind: .doubt, key: key, version: version ?? stampVersion(), effect: .derive, content: .value, completion: .nobody)
+            kind: .doubt, key: key, version: version ?? stampVersion(), effect: .derive, content: .value, completion: .nobody,
+            at: keyWork.place)
         operation.doubt = doubt
         operation.requesters = [requester]
         read(operation, at: server, keyWork)
@@ -144,7 +145,7 @@ extension LaneNode {
     /// The lane's own write of what it just read; nothing was admitted for the key in between.
     func doubtRead(_ operation: Operation, _ image: PostImage?) {
         let keyWork = workFor(operation.key)
-        guard authority(at: route(operation.key), operation.key) != nil, hasRoom(forDoubt: operation.key) else {
+        guard authority(at: operation.place, operation.key) != nil, hasRoom(forDoubt: operation.key) else {
             return putBack(operation, keyWork)
         }
         guard let image = usable(image) else { return nothingThere(operation, keyWork) }
@@ -173,7 +174,7 @@ extension LaneNode {
         } else if case .outcome = operation.doubt, index[operation.key] != nil {
             for requester in operation.requesters { landTop(operation.key, requester) }
         } else if case .outcome = operation.doubt, !operation.askedBoth,
-            let other = route(operation.key).both.first(where: { $0 != operation.authority })
+            let other = operation.place.both.first(where: { $0 != operation.authority })
         {
             operation.askedBoth = true
             if servers[other].acceptsWrites { return read(operation, at: other, keyWork) }
@@ -181,7 +182,7 @@ extension LaneNode {
             for requester in operation.requesters { awaitMirror(requester) }
         } else {
             // Whatever the other server kept of it may be older than what nobody knows.
-            for server in route(operation.key).both where servers[server].acceptsWrites {
+            for server in operation.place.both where servers[server].acceptsWrites {
                 ask(servers[server], .tidy, .meta) { queue in
                     operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
                 }

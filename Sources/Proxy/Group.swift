@@ -442,7 +442,7 @@ extension LaneNode {
     /// No write of this lane's own at or below this stamp will be committed any more.
     func originFloor() -> UInt64 {
         var floor = min(clock.floorForLaterTicks(at: now), durableCeiling)
-        for operation in operations.values where operation.kind == .write || operation.kind == .doubt {
+        for operation in operations.all where operation.kind == .write || operation.kind == .doubt {
             floor = min(floor, operation.version.stamp - 1)
         }
         for open in openIntents { floor = min(floor, open.record.version.stamp - 1) }
@@ -454,7 +454,7 @@ extension LaneNode {
     func landingFloor(above origin: UInt64) -> UInt64 {
         var floor = origin
         func hold(_ version: Version) { if version > .zero { floor = min(floor, version.stamp - 1) } }
-        for operation in operations.values {
+        for operation in operations.all {
             hold(operation.version)
             hold(operation.touch)
         }

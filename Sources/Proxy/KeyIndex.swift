@@ -45,6 +45,20 @@ struct KeyEntry {
         return touched
     }
 
+    /// Takes in a value or tombstone: nil if it is below the top, true if it is above it.
+    mutating func take(
+        _ version: Version, _ content: Content, expiry: UInt64, holder: LaneID, offset: LogOffset, recordBytes: UInt32
+    ) -> Bool? {
+        guard version >= self.version else { return nil }
+        defer { self.version = version }
+        self.content = content
+        self.expiry = expiry
+        self.holder = holder
+        self.offset = offset
+        self.recordBytes = recordBytes
+        return version > self.version
+    }
+
     /// As it is told to another lane.
     func tops(of key: [UInt8]) -> KeyTops {
         KeyTops(key: key, version: version, content: content, touch: touch, touchExpiry: touchExpiry, holder: holder)
@@ -52,7 +66,7 @@ struct KeyEntry {
 }
 
 struct KeyIndex {
-    private var entries: [[UInt8]: KeyEntry] = [:]
+    private var entries = KeyMap<KeyEntry>()
     /// Every raise in the order it happened; the front is looked at first when keys are forgotten.
     private var raises: Deque<(key: [UInt8], top: Version)> = []
     /// Raises that the floor has passed while their keys were pinned; some of them are looked at each time.
@@ -93,16 +107,10 @@ struct KeyIndex {
         _ key: [UInt8], version: Version, content: Content, expiry: UInt64 = 0, holder: LaneID, offset: LogOffset,
         recordBytes: UInt32
     ) -> Bool {
-        var entry = entries[key] ?? KeyEntry()
-        guard version >= entry.version else { return false }
-        if version > entry.version { raises.append((key, version)) }
-        entry.version = version
-        entry.content = content
-        entry.expiry = expiry
-        entry.holder = holder
-        entry.offset = offset
-        entry.recordBytes = recordBytes
-        entries[key] = entry
+        let isTaken = entries[key, default: KeyEntry()].take(
+            version, content, expiry: expiry, holder: holder, offset: offset, recordBytes: recordBytes)
+        guard let isHigher = isTaken else { return false }
+        if isHigher { raises.append((key, version)) }
         if key == allKeys { barrier = version }
         return true
     }

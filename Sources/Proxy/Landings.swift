@@ -41,7 +41,8 @@ extension LaneNode {
             return supersede(record, requester, keyWork)
         } else if record.content == .touch && diedBeforeTouch(entry) {
             let touch = Operation(
-                kind: .landing, key: record.key, version: record.version, effect: .touch, content: .touch, completion: .nobody)
+                kind: .landing, key: record.key, version: record.version, effect: .touch, content: .touch, completion: .nobody,
+                at: keyWork.place)
             logApplied(touch, record)
             counters.recordsApplied += 1
             return landTop(record.key, requester)
@@ -85,7 +86,7 @@ extension LaneNode {
         for other in keyWork.inFlight where other.kind == .copy { other.cancelled = true }
         let operation = Operation(
             kind: .landing, key: record.key, version: record.version, effect: record.content == .touch ? .touch : .store,
-            content: record.content, completion: .nobody)
+            content: record.content, completion: .nobody, at: keyWork.place)
         operation.decided = true
         operation.requesters = [requester]
         logApplied(operation, record)
@@ -94,7 +95,7 @@ extension LaneNode {
         let (content, expiry) = merged(operation, record)
         logMergedTouch(operation)
         begin(operation, keyWork)
-        for server in route(record.key).both {
+        for server in keyWork.place.both {
             guard servers[server].acceptsWrites else {
                 noteMissed(servers[server], record.key, assertion && content == .touch ? .touched : .missed)
                 continue

@@ -62,23 +62,25 @@ public final class LaneNode {
     var finished = false
 
     // Connections by what they are.
-    var sessions: [ConnectionID: ClientSession] = [:]
+    var sessions = ConnectionMap<ClientSession>()
     /// The decoded key of the read under way.
     let keyScratch = ByteQueue()
+    /// The write under way as it goes to a server.
+    let commandScratch = ByteQueue()
     /// A reply as a packet of the binary protocol, for the moment.
     let packetScratch = ByteQueue()
     var sessionsToPump: Deque<ClientSession> = []
-    var serverOf: [ConnectionID: Int] = [:]
-    var links: [ConnectionID: PeerLink] = [:]
+    var serverOf = ConnectionMap<Int>()
+    var links = ConnectionMap<PeerLink>()
     var servers: [BackendServer]
     /// Clients are served: every server has been tried.
     var clientsAdmitted = false
 
     // The owner's lane.
     var index = KeyIndex()
-    var work: [[UInt8]: KeyWork] = [:]
+    var work = KeyMap<KeyWork>()
     /// Writes, records and assertions that are sent and not yet landed everywhere, by intent or identity; for floors.
-    var operations: [ObjectIdentifier: Operation] = [:]
+    var operations = OperationList()
     var committed: Position
     var committedBytes: UInt64 = 0
     /// Padded bytes of outcomes that writes under way may still append.
@@ -120,10 +122,10 @@ public final class LaneNode {
     var nextRequest: UInt64 = 1
     var forwards: [UInt64: Forward] = [:]
     var assertions: [UInt64: Assertion] = [:]
-    var assertionOf: [[UInt8]: UInt64] = [:]
+    var assertionOf = KeyMap<UInt64>()
     var fetches: [UInt64: Fetch] = [:]
     /// Derived writes of this lane whose outcome is unknown, by key: the one with the highest version.
-    var doubts: [[UInt8]: DoubtedWrite]
+    var doubts = KeyMap<DoubtedWrite>()
     /// Keys that were written after a barrier which has just emptied the servers: to be written again.
     var wiped = KeyQueue()
     /// When a barrier last emptied the servers, in monotonic microseconds.
@@ -226,7 +228,7 @@ public final class LaneNode {
         ceiling = recovery.clockFloor
         nextTick = now.monotonicMicroseconds
         unresolved = recovery.unresolved
-        doubts = recovery.doubts.mapValues { Self.recovered($0, at: now) }
+        for (key, record) in recovery.doubts { doubts[key] = Self.recovered(record, at: now) }
         for server in servers {
             guard let known = recovery.servers[server.definition.name] else { continue }
             server.incarnation = known.incarnation

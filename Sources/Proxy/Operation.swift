@@ -23,6 +23,10 @@ final class Operation {
 
     let kind: Kind
     let key: [UInt8]
+    /// Where the key lives.
+    let place: Place
+    /// Its place among all operations under way; -1 while it is not one of them.
+    fileprivate(set) var listed = -1
     /// The version that lands.
     let version: Version
     var effect: WriteEffect
@@ -63,7 +67,10 @@ final class Operation {
     var completion: Completion
     var requesters: [Requester] = []
 
-    init(kind: Kind, key: [UInt8], version: Version, effect: WriteEffect, content: Content, completion: Completion) {
+    init(
+        kind: Kind, key: [UInt8], version: Version, effect: WriteEffect, content: Content, completion: Completion, at place: Place
+    ) {
+        self.place = place
         self.kind = kind
         self.key = key
         self.version = version
@@ -89,29 +96,36 @@ final class KeyWork {
     var inFlight: [Operation] = []
     /// Not yet admitted, in order; while there are any, everything later queues behind them.
     var waiters: [Waiter] = []
-    /// What was sent to each of the key's servers: the highest value or deletion, and the highest touch.
-    private var sent: [(server: Int, version: Version, touch: Version)] = []
+    /// Where the key lives.
+    let place: Place
+    /// What was sent to each of the key's servers, the primary first: the highest value or deletion, and the highest touch.
+    private var sent: (Sent, Sent) = (Sent(), Sent())
+
+    private struct Sent {
+        var version = Version.zero
+        var touch = Version.zero
+    }
+
+    init(at place: Place) { self.place = place }
 
     var isIdle: Bool { inFlight.isEmpty && waiters.isEmpty }
 
     func noteSent(_ version: Version, _ content: Content, to server: Int) {
-        let place =
-            sent.firstIndex { $0.server == server }
-            ?? {
-                sent.append((server, .zero, .zero))
-                return sent.count - 1
-            }()
+        if server == place.primary { Self.note(version, content, &sent.0) } else { Self.note(version, content, &sent.1) }
+    }
+
+    private static func note(_ version: Version, _ content: Content, _ sent: inout Sent) {
         if content == .touch {
-            sent[place].touch = max(sent[place].touch, version)
+            sent.touch = max(sent.touch, version)
         } else {
-            sent[place].version = max(sent[place].version, version)
+            sent.version = max(sent.version, version)
         }
     }
 
     /// True when something was sent to the server that makes this superfluous. A touch makes no older value superfluous.
     func isOutdated(_ version: Version, _ content: Content, at server: Int) -> Bool {
-        guard let place = sent.first(where: { $0.server == server }) else { return false }
-        return place.version > version || (content == .touch && place.touch > version)
+        let sent = server == place.primary ? self.sent.0 : self.sent.1
+        return sent.version > version || (content == .touch && sent.touch > version)
     }
 }
 
@@ -120,4 +134,29 @@ enum Waiter {
     case write(Write, Completion)
     case landing(ReplicatedRecord, assertion: Bool, Requester)
     case doubt(Doubt, Requester)
+}
+
+/// The operations under way, in no order: each knows its place, so that one that is done leaves without being looked for.
+struct OperationList {
+    private(set) var all: [Operation] = []
+
+    var isEmpty: Bool { all.isEmpty }
+    var count: Int { all.count }
+
+    mutating func insert(_ operation: Operation) {
+        precondition(operation.listed < 0, "operation \(operation.version) is begun twice")
+        operation.listed = all.count
+        all.append(operation)
+    }
+
+    /// Does nothing if it is not there.
+    mutating func remove(_ operation: Operation) {
+        guard operation.listed >= 0 else { return }
+        let last = all.removeLast()
+        if last !== operation {
+            all[operation.listed] = last
+            last.listed = operation.listed
+        }
+        operation.listed = -1
+    }
 }

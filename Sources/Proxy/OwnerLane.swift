@@ -19,7 +19,7 @@ extension LaneNode {
     /// Takes a write that this lane is to sequence. True when it was sent at once.
     @discardableResult
     func admit(_ write: Write, _ completion: Completion) -> Bool {
-        let keyWork = workFor(write.key)
+        let keyWork = workFor(write.key, at: write.place)
         guard goesAtOnce(write.key) else {
             keyWork.waiters.append(.write(write, completion))
             return false
@@ -37,9 +37,10 @@ extension LaneNode {
         return mayStamp()
     }
 
-    func workFor(_ key: [UInt8]) -> KeyWork {
+    /// Where the key lives may be known already.
+    func workFor(_ key: [UInt8], at place: Place? = nil) -> KeyWork {
         if let known = work[key] { return known }
-        let fresh = KeyWork()
+        let fresh = KeyWork(at: place ?? route(key))
         work[key] = fresh
         return fresh
     }
@@ -67,7 +68,7 @@ extension LaneNode {
         case .write: return mayStamp()
         case .landing(let record, _, _): return landingMayGo(record, keyWork)
         case .doubt:
-            return keyWork.inFlight.isEmpty && authority(at: route(key), key) != nil && mayStamp() && hasRoom(forDoubt: key)
+            return keyWork.inFlight.isEmpty && authority(at: keyWork.place, key) != nil && mayStamp() && hasRoom(forDoubt: key)
         }
     }
 
@@ -86,7 +87,7 @@ extension LaneNode {
         if write.key == allKeys { return startBarrier(completion, keyWork) }
         var write = write
         if let exptime = write.exptime { write.expiry = absoluteExpiry(exptime) }
-        let place = route(write.key)
+        let place = keyWork.place
         guard let authority = authority(at: place, write.key) else {
             complete(completion, .serverError, unreachableReply(place))
             for requester in requesters { awaitMirror(requester) }
@@ -104,7 +105,7 @@ extension LaneNode {
         for other in keyWork.inFlight where other.kind == .copy { other.cancelled = true }
         let operation = Operation(
             kind: .write, key: write.key, version: version ?? stampVersion(), effect: write.effect, content: content(of: write),
-            completion: completion)
+            completion: completion, at: place)
         operation.write = write
         operation.requesters = requesters
         operation.owed = owed
@@ -161,7 +162,7 @@ extension LaneNode {
 
     func begin(_ operation: Operation, _ keyWork: KeyWork) {
         keyWork.inFlight.append(operation)
-        operations[ObjectIdentifier(operation)] = operation
+        operations.insert(operation)
         if isPlanted(.mirrorBeforeLanding), operation.kind != .copy, operation.kind != .doubt {
             mirrorSequence += 1
             broadcastMirror(operation)
@@ -282,9 +283,10 @@ extension LaneNode {
         operation.position = nextPosition(write.key)
         let offset = log.append(LogRecord(kind: .commit, position: operation.position, reference: operation.intent.raw))
         straddling.note(operation.position, intent: operation.intent, commit: offset, log.segmentBytes)
+        let isValue = operation.content == .value
         committedRecord(
-            operation, clientFlags: write.clientFlags, expiry: write.expiry,
-            value: operation.content == .value ? Array(write.payload) : [])
+            operation, clientFlags: write.clientFlags, expiry: write.expiry, valueBytes: isValue ? write.payloadCount : 0,
+            isValue ? Array(write.payload) : [])
         answerClient(operation, kind, write.replyInstead ?? bytes)
     }
 
@@ -298,7 +300,7 @@ extension LaneNode {
         operation.content = .tombstone
         let keyWork = workFor(operation.key)
         // Whatever either server kept of it goes, and goes before anything younger.
-        for server in route(operation.key).both where servers[server].acceptsWrites {
+        for server in operation.place.both where servers[server].acceptsWrites {
             if keyWork.isOutdated(operation.version, .tombstone, at: server) { continue }
             ask(servers[server], .tidy, .meta) { queue in
                 operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
@@ -329,7 +331,7 @@ extension LaneNode {
                 operation.key, version: operation.version, content: content, expiry: expiry, holder: laneID, offset: offset,
                 recordBytes: UInt32(LogRecord.encodedBytes(keyBytes: operation.key.count, payloadBytes: value.count)))
         }
-        committedRecord(operation, clientFlags: clientFlags, expiry: expiry, value: value)
+        committedRecord(operation, clientFlags: clientFlags, expiry: expiry, valueBytes: value.count, value)
         if let effect = operation.write?.effect, !effect.isCertain {
             sendOutcome(operation, clientFlags: clientFlags, expiry: expiry, value: value)
         }
@@ -341,7 +343,7 @@ extension LaneNode {
         let keyWork = workFor(operation.key)
         // A touch that came while the authority was asked is there already, and did not touch this value.
         let ends = takeTouch(operation, instead: expiry)
-        for server in route(operation.key).both where server != operation.authority {
+        for server in operation.place.both where server != operation.authority {
             guard servers[server].acceptsWrites else {
                 noteMissed(servers[server], operation.key, .missed)
                 continue
@@ -386,19 +388,24 @@ extension LaneNode {
         }
     }
 
-    private func committedRecord(_ operation: Operation, clientFlags: UInt32, expiry: UInt64, value: [UInt8]) {
+    /// The value is only copied for somebody who wants it.
+    private func committedRecord(
+        _ operation: Operation, clientFlags: UInt32, expiry: UInt64, valueBytes: Int, _ value: @autoclosure () -> [UInt8]
+    ) {
         counters.recordsCommitted += 1
         observe(
             .committed(
-                key: operation.key, version: operation.version, content: operation.content, value: value, flags: clientFlags,
+                key: operation.key, version: operation.version, content: operation.content, value: value(), flags: clientFlags,
                 expiry: expiry, position: operation.position))
         guard operation.position > .zero else { return }
         let invalidates = crossing.policy(for: operation.key) == .invalidate && operation.content != .touch
+        committedBytes += UInt64(
+            ReplicatedRecord.windowBytes(keyBytes: operation.key.count, valueBytes: invalidates ? 0 : valueBytes))
+        guard !senders.isEmpty else { return }
         let record = ReplicatedRecord(
             content: invalidates ? .tombstone : operation.content, version: operation.version, position: operation.position,
-            clientFlags: clientFlags, expiry: expiry, key: operation.key, value: invalidates ? [] : value)
-        committedBytes += UInt64(record.windowBytes)
-        if !senders.isEmpty { tail.append(record, committedAt: monotonic) }
+            clientFlags: clientFlags, expiry: expiry, key: operation.key, value: invalidates ? [] : value())
+        tail.append(record, committedAt: monotonic)
     }
 
     // MARK: Landed
@@ -417,7 +424,7 @@ extension LaneNode {
 
     /// No server will be heard of this operation any more.
     func landed(_ operation: Operation) {
-        operations[ObjectIdentifier(operation)] = nil
+        operations.remove(operation)
         let keyWork = workFor(operation.key)
         keyWork.inFlight.removeAll { $0 === operation }
         if let held = operation.heldAnswer { complete(operation.completion, held.kind, held.bytes) }
@@ -454,8 +461,7 @@ extension LaneNode {
     // MARK: Replies
 
     private func isAnswerHeld(_ operation: Operation) -> Bool {
-        let place = route(operation.key)
-        return operation.authority != place.primary && operation.key != allKeys && backupKnowsMore(place)
+        operation.authority != operation.place.primary && operation.key != allKeys && backupKnowsMore(operation.place)
             && !isPlanted(.answersEarly)
     }
 

@@ -76,7 +76,7 @@ extension LaneNode {
         server.incarnation = incarnation
         if let known, known != incarnation {
             // Its memory was empty; but it may have missed writes since, and been given older ones by other lanes.
-            server.missed = server.missed.filter { $0.value == .missed }
+            server.missed.keep { $0 == .missed }
             noteEmpty(server)
             say(.notice, "memcached restarted server=\(server.definition.name) recovering=\(server.recovering)")
         }
@@ -196,13 +196,13 @@ extension LaneNode {
                 authorityAnswered(operation, held.kind, held.bytes)
             } else if operation.outstanding > 1 {
                 // The other server was sent the same: its reply decides now.
-                operation.authority = route(operation.key).both.first { $0 != server.index } ?? -1
+                operation.authority = operation.place.both.first { $0 != server.index } ?? -1
                 promoteToAuthority(operation)
             } else {
                 // It may or may not have happened: it is made to have happened, here and everywhere.
                 commit(operation, .serverError, unknownReply(server))
             }
-        } else if isPlanted(.derivedRetried), let other = route(operation.key).both.first(where: { servers[$0].acceptsWrites }) {
+        } else if isPlanted(.derivedRetried), let other = operation.place.both.first(where: { servers[$0].acceptsWrites }) {
             ask(servers[other], .write(operation), write.shape) { $0.append(write.command) }
             return
         } else {
@@ -270,7 +270,7 @@ extension LaneNode {
             }
             server.sent.consume(expected.sentBytes)
         case .write(let operation):
-            authorityAnswered(operation, reply.kind, Array(bytes))
+            authorityAnswered(operation, reply.kind, ReplyText.kept(bytes, reply.kind))
             if operation.decided && !operation.aborted { noteLanded(server, operation, reply) }
             answered(operation)
         case .readBack(let operation):
@@ -282,7 +282,9 @@ extension LaneNode {
             answered(operation)
         case .landing(let operation):
             if reply.kind.isError { landingRefused(server, operation) } else { noteLanded(server, operation, reply) }
-            if operation.kind == .write && !operation.decided { operation.heldReply = (reply.kind, Array(bytes)) }
+            if operation.kind == .write && !operation.decided {
+                operation.heldReply = (reply.kind, ReplyText.kept(bytes, reply.kind))
+            }
             answered(operation)
         case .operationRead(let operation):
             let image = postImage(reply, in: bytes)

@@ -3,12 +3,20 @@
 import Kernel
 
 /// The servers of one key (indices over primaries, then backups).
-struct Place {
+struct Place: Sendable {
     var primary: Int
     var backup: Int?
 
     /// The primary, then the backup if there is one.
-    var both: [Int] { backup.map { [primary, $0] } ?? [primary] }
+    var both: Both { Both(place: self) }
+
+    /// One server or two, in place: every write asks for them.
+    struct Both: RandomAccessCollection {
+        let place: Place
+        var startIndex: Int { 0 }
+        var endIndex: Int { place.backup == nil ? 1 : 2 }
+        subscript(position: Int) -> Int { position == 0 ? place.primary : place.backup ?? place.primary }
+    }
 }
 
 extension LaneNode {
@@ -20,7 +28,7 @@ extension LaneNode {
     func admitClients() {
         guard !clientsAdmitted, serversTried else { return }
         clientsAdmitted = true
-        for session in sessions.values.sorted(by: { $0.connection.index < $1.connection.index }) where !session.pumpDue {
+        for session in sessions where !session.pumpDue {
             session.pumpDue = true
             sessionsToPump.append(session)
         }

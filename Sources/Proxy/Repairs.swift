@@ -20,7 +20,7 @@ extension LaneNode {
         let entry = index[key]
         let operation = Operation(
             kind: .copy, key: key, version: entry?.version ?? Version(stamp: stableFloor, origin: laneID), effect: .store,
-            content: .value, completion: .nobody)
+            content: .value, completion: .nobody, at: place)
         operation.touch = entry?.touch ?? .zero
         operation.touchExpiry = entry?.touchExpiry ?? 0
         operation.authority = place.primary
@@ -57,7 +57,7 @@ extension LaneNode {
     }
 
     private func endRead(_ operation: Operation) {
-        operations[ObjectIdentifier(operation)] = nil
+        operations.remove(operation)
         workFor(operation.key).inFlight.removeAll { $0 === operation }
         if operation.kind == .copy { copiesUnderWay -= 1 }
     }

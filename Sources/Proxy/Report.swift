@@ -115,7 +115,7 @@ extension LaneNode {
         for receiver in receivers.values {
             precondition(receiver.done < receiver.expected, "done \(receiver.done), expected \(receiver.expected)")
         }
-        for session in sessions.values {
+        for session in sessions {
             precondition(session.slots.first?.bytes == nil || session.slots.isEmpty, "an answered reply stands first in line")
             precondition(session.reads >= 0 && session.writes >= 0, "replies counted wrong")
         }

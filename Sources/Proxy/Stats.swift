@@ -137,7 +137,7 @@ extension LaneNode {
 
     /// The clients of this loop.
     private var connectionStats: [(String, String)] {
-        sessions.values.sorted { $0.connection.index < $1.connection.index }.flatMap { session in
+        sessions.flatMap { session in
             let number = session.connection.index
             let state = session.closing ? "conn_closing" : session.slots.isEmpty ? "conn_read" : "conn_io_pending"
             return [

@@ -120,16 +120,14 @@ extension LaneNode {
             if let link = receivers[origin]?.link, monotonic - link.heardAt > patience { hangUp(link, "it was not heard") }
         }
         // Whoever connected and never greeted.
-        for link in links.values.filter({ !$0.dialled && !$0.isOpen && monotonic - $0.heardAt > patience })
-            .sorted(by: { $0.connection.index < $1.connection.index })
-        {
+        for link in links where !link.dialled && !link.isOpen && monotonic - link.heardAt > patience {
             hangUp(link, "it never greeted")
         }
     }
 
     /// Admits what waited for something that may have come: room in the log, a server.
     func drainAll() {
-        let waiting = work.filter { !$0.value.waiters.isEmpty }.keys
+        let waiting = work.lazy.filter { !$0.value.waiters.isEmpty }.map(\.key)
         for key in waiting.sorted(by: { $0.lexicographicallyPrecedes($1) }) {
             guard let keyWork = work[key] else { continue }
             drain(key, keyWork)
@@ -230,7 +228,7 @@ extension LaneNode {
     /// Says in the log below which address everything has landed.
     private func tellLanded() {
         guard !isResolving else { return }
-        let underWay = operations.values.lazy.filter { $0.intent > .zero }.map(\.intent).min()
+        let underWay = operations.all.lazy.filter { $0.intent > .zero }.map(\.intent).min()
         if let floor = underWay ?? (landedFloorTold <= lastWriteAt ? log.tail : nil), floor > landedFloorTold {
             landedFloorTold = floor
             log.append(LogRecord(kind: .landed, reference: floor.raw))
@@ -278,7 +276,7 @@ extension LaneNode {
         guard segment != carriedSegment, log.tail.raw % UInt64(log.segmentBytes) != 0 else { return }
         guard log.hasRoom(forBytes: 4_096 + servers.count * 512, owed: owedBytes) else { return }
         carriedSegment = segment
-        let underWay = operations.values.lazy.filter { $0.intent > .zero && !$0.decided }.map(\.intent).min()
+        let underWay = operations.all.lazy.filter { $0.intent > .zero && !$0.decided }.map(\.intent).min()
         let lowest = [underWay, openIntents.map(\.offset).min()].compactMap(\.self).min()
         let start = LogOffset(segment * UInt64(log.segmentBytes))
         if segmentStarts.last?.segment != segment {
@@ -417,7 +415,7 @@ extension LaneNode {
         say(.notice, "lane leaves")
         for id in siblingIDs { siblings[id].map { beat($0) } }
         membershipChanged()
-        for session in sessions.values.sorted(by: { $0.connection.index < $1.connection.index }) { pump(session) }
+        for session in sessions { pump(session) }
         nextTick = monotonic
     }
 

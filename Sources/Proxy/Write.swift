@@ -43,6 +43,8 @@ struct Write: Sendable {
     var expiry: UInt64
     /// A client's exptime; it counts from when the write is sent.
     var exptime: Int64?
+    /// Where the key lives, once somebody has looked.
+    var place: Place?
     /// Answered instead of memcached's reply: a value over the limit deletes what was there and says so.
     var replyInstead: [UInt8]?
 

@@ -32,7 +32,10 @@ public struct ReplicatedRecord: Sendable, Equatable {
     }
 
     /// Bytes that it takes in a window, its head included.
-    public var windowBytes: Int { 64 + key.count + value.count }
+    public var windowBytes: Int { Self.windowBytes(keyBytes: key.count, valueBytes: value.count) }
+
+    /// Bytes that a record takes in a window, its head included.
+    public static func windowBytes(keyBytes: Int, valueBytes: Int) -> Int { 64 + keyBytes + valueBytes }
 }
 
 /// What one lane tells another of a key: the tops that it knows, and whose log holds the value.
