@@ -10,7 +10,7 @@ public enum ReplyKind: Sendable, Hashable {
     case ok
     /// `incr` and `decr`.
     case number(UInt64)
-    /// A retrieval that found its key, the closing `END` included.
+    /// A retrieval that found its key, the closing `END` included unless it is one of many.
     case value
     /// A retrieval that found nothing; `stats`, complete.
     case end
@@ -35,6 +35,8 @@ public enum ReplyShape: Sendable, Hashable {
     case line
     /// `VALUE` with its block and `END`, or `END`: a classic retrieval of one key.
     case retrieval
+    /// One part of the reply to a classic retrieval of many keys: `VALUE` with its block, or the `END` behind the last of them.
+    case values
     /// One line of a meta command, behind `VA` with a block.
     case meta
     /// Lines of `STAT` and their like until `END`, `RESET` or `OK`.

@@ -17,6 +17,7 @@ public enum ReplyScanner {
             switch shape {
             case .line: return single(head, headBytes: end)
             case .retrieval: return retrieval(bytes, head, headBytes: end, valueBytesMax)
+            case .values: return value(bytes, head, headBytes: end, valueBytesMax, behind: 0)
             case .meta: return meta(bytes, head, headBytes: end, valueBytesMax)
             case .stats: return stats(bytes)
             }
@@ -98,6 +99,16 @@ public enum ReplyScanner {
     private static func retrieval(
         _ bytes: UnsafeRawBufferPointer, _ head: UnsafeRawBufferPointer, headBytes: Int, _ valueBytesMax: Int
     ) -> ReplyScan {
+        let first = value(bytes, head, headBytes: headBytes, valueBytesMax, behind: 5)
+        guard case .reply(let reply) = first, reply.kind == .value else { return first }
+        return closing(bytes, reply)
+    }
+
+    /// `VALUE` with its block, or `END`. `behind`: bytes that must follow the block.
+    @inline(__always)
+    private static func value(
+        _ bytes: UnsafeRawBufferPointer, _ head: UnsafeRawBufferPointer, headBytes: Int, _ valueBytesMax: Int, behind: Int
+    ) -> ReplyScan {
         if Word.of(head) == Word.endReply { return .reply(Reply(kind: .end, headBytes: headBytes)) }
         guard Word.prefix(6, of: head) == Word.valueStart else { return .malformed(reason: "neither VALUE nor END") }
         var reply = Reply(kind: .value, headBytes: headBytes)
@@ -117,8 +128,8 @@ public enum ReplyScanner {
         }
         reply.key = key
         reply.flags = UInt32(truncatingIfNeeded: flags)
-        if let fault = block(bytes, &reply, size, valueBytesMax, behind: 5) { return fault }
-        return closing(bytes, reply)
+        if let fault = block(bytes, &reply, size, valueBytesMax, behind: behind) { return fault }
+        return .reply(reply)
     }
 
     /// Behind the value stands `END`; or an error, which then is the reply.

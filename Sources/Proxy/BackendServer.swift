@@ -17,6 +17,8 @@ struct Expected {
     enum Purpose {
         /// A client's read. `fallback`: a miss is asked of the backup, and refilled.
         case read(ConnectionID, UInt64, fallback: Bool)
+        /// Those keys of a client's retrieval that this server was asked for; the reply comes in parts.
+        case gather(Fragment)
         /// A write's own reply; the lane decides by it if the server is the authority.
         case write(Operation)
         /// The post-image behind a derived write.

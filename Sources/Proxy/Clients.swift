@@ -86,8 +86,8 @@ extension LaneNode {
         case .get, .gets: return retrieve(request, session, bytes)
         case .gat, .gats: return retrieveAndTouch(request, session, bytes)
         case .mg where !request.meta.setsExptime && !request.meta.vivifies && !request.meta.has("R"):
-            return metaRead(request, session, bytes)
-        case .me: return metaRead(request, session, bytes)
+            return metaRead(request, tally, session, bytes)
+        case .me: return metaRead(request, tally, session, bytes)
         case .set, .add, .replace, .append, .prepend, .cas, .delete, .incr, .decr, .touch, .mg, .ms, .md, .ma:
             return clientWrite(request, tally, session, bytes)
         case .mn, .version, .verbosity, .shutdown, .quit, .configGetCluster: return answerHere(request, session, bytes)

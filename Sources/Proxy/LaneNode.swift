@@ -67,6 +67,8 @@ public final class LaneNode {
     let keyScratch = ByteQueue()
     /// The write under way as it goes to a server.
     let commandScratch = ByteQueue()
+    /// The reply to a retrieval of many keys, for the moment.
+    let gatherScratch = ByteQueue()
     /// A reply as a packet of the binary protocol, for the moment.
     let packetScratch = ByteQueue()
     var sessionsToPump: Deque<ClientSession> = []

@@ -166,6 +166,7 @@ extension LaneNode {
     private func lose(_ server: BackendServer, _ expected: Expected, _ command: ArraySlice<UInt8>) {
         switch expected.purpose {
         case .read(let client, let reply, _): rereadElsewhere(server, client, reply, expected.shape, command)
+        case .gather(let fragment): fragmentLost(fragment)
         case .write(let operation): writeLost(server, operation)
         case .readBack(let operation):
             if operation.heldReply != nil {
@@ -251,7 +252,12 @@ extension LaneNode {
             case .incomplete: return
             case .malformed(let reason): return drop(server, "its reply makes no sense: \(reason)")
             case .reply(let reply):
-                server.expected.removeFirst()
+                // A value of a retrieval of many keys is one part of a reply.
+                if reply.kind == .value, expected.shape == .values {
+                    server.expected[0].at = monotonic
+                } else {
+                    server.expected.removeFirst()
+                }
                 takeReply(server, expected, reply, UnsafeRawBufferPointer(rebasing: bytes[0..<reply.bytes]))
                 if server.connection == connection { incoming.consume(reply.bytes) }
             }
@@ -269,6 +275,7 @@ extension LaneNode {
                 deliver(client, number, reply.kind, bytes)
             }
             server.sent.consume(expected.sentBytes)
+        case .gather(let fragment): fragmentAnswered(server, fragment, reply, bytes)
         case .write(let operation):
             authorityAnswered(operation, reply.kind, ReplyText.kept(bytes, reply.kind))
             if operation.decided && !operation.aborted { noteLanded(server, operation, reply) }

@@ -1,5 +1,5 @@
 // Reads: straight to the key's primary over this lane's own connection, with the backup as fallback (`federation.md`
-// section 3). A retrieval of many keys is one read for each, joined again in the client's order.
+// section 3). A retrieval of many keys is a `Gather`.
 
 import Configuration
 import Kernel
@@ -15,15 +15,15 @@ extension LaneNode {
             return true
         }
         guard mayRetrieve(request, session, bytes, asWrites: false) else { return false }
-        var keys = KeyCursor(request, in: bytes)
         let withCAS = request.verb == .gets
-        while let span = keys.next() {
-            let key = span.of(bytes)
-            read(key, session, .get, shape: .retrieval, part: .oneOfMany, silence: nil, wantsToken: withCAS) {
-                Command.get(key: key, withCAS: withCAS, into: $0)
-            }
+        guard request.keyCount == 1 else {
+            gather(request, session, bytes, withCAS: withCAS)
+            return true
         }
-        answerEnd(session)
+        let key = request.key.of(bytes)
+        read(key, session, .get, shape: .retrieval, silence: nil, wantsToken: withCAS) {
+            Command.get(key: key, withCAS: withCAS, into: $0)
+        }
         return true
     }
 
@@ -62,14 +62,14 @@ extension LaneNode {
         return plan.server
     }
 
-    func metaRead(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
+    func metaRead(_ request: Request, _ tally: Tally, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
         request.withKey(in: bytes) { key in
             let wantsToken = request.meta.has("c")
             if !isPlanted(.pipelineSwapped), !session.mayRead(from: readPath(key, wantsToken: wantsToken)) { return false }
             let miss = ByteQueue()
             request.encodeMetaReply("EN", from: bytes, into: miss)
             read(
-                key, session, Tally(request), shape: .meta, part: .whole, silence: request.silence, wantsToken: wantsToken,
+                key, session, tally, shape: .meta, silence: request.silence, wantsToken: wantsToken,
                 miss: [UInt8](miss.readable),
                 missKind: .en
             ) { request.encode(from: bytes, into: $0) }
@@ -79,14 +79,14 @@ extension LaneNode {
 
     /// Asks the server that knows a key; without one, it is a miss or an error, as the site wants it.
     private func read(
-        _ key: UnsafeRawBufferPointer, _ session: ClientSession, _ tally: Tally, shape: ReplyShape, part: ReplySlot.Part,
-        silence: Silence?,
-        wantsToken: Bool, miss: [UInt8] = Array("END\r\n".utf8), missKind: ReplyKind = .end, command: (ByteQueue) -> Void
+        _ key: UnsafeRawBufferPointer, _ session: ClientSession, _ tally: Tally, shape: ReplyShape,
+        silence: Silence?, wantsToken: Bool, miss: [UInt8] = Array("END\r\n".utf8), missKind: ReplyKind = .end,
+        command: (ByteQueue) -> Void
     ) {
         let place = route(key)
         let plan = readPlan(at: place, key, wantsToken: wantsToken)
         let reply = session.expectReply(
-            silence: silence, part: part, path: plan.map { $0.fallback ? -1 : $0.server } ?? -1, isWrite: false, tally: tally)
+            silence: silence, path: plan.map { $0.fallback ? -1 : $0.server } ?? -1, isWrite: false, tally: tally)
         guard let plan else {
             if configuration.site.unreachable == .error {
                 unreachableReply(place).withUnsafeBytes { deliver(session.connection, reply, .serverError, $0) }
@@ -134,7 +134,10 @@ extension LaneNode {
     /// The backup had what a recovering primary lacks: the owner may copy it.
     func noteBackupRead(_ server: BackendServer, _ expected: Expected) {
         let command = UnsafeRawBufferPointer(rebasing: server.sent.readable[0..<expected.sentBytes])
-        guard let key = keyOfRead(command).map({ Array($0) }) else { return }
+        if let key = keyOfRead(command) { noteBackupRead(Array(key)) }
+    }
+
+    func noteBackupRead(_ key: [UInt8]) {
         let place = route(key)
         guard backupKnowsMore(place), refillsAsked.insert(key).inserted else { return }
         refill(key, hops: 0)

@@ -3,7 +3,7 @@ import Memcache
 // Small numbers for what travels between lanes of one group; both ends run the same protocol version.
 
 extension ReplyShape {
-    private static let inOrder: [ReplyShape] = [.line, .retrieval, .meta, .stats]
+    private static let inOrder: [ReplyShape] = [.line, .retrieval, .meta, .stats, .values]
 
     var wireCode: UInt8 { UInt8(Self.inOrder.firstIndex(of: self)!) }  // all shapes are listed
 

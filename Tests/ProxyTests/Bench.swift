@@ -19,6 +19,7 @@ struct BenchPlan {
     var proxies = ["n1"]
     /// Names of the other sites, each with one proxy: `south` has `s1`.
     var elsewhere: [String] = []
+    var primaries = 1
     var hasBackup = true
     var durability = Site.Durability.memory
     var unreachable = Site.UnreachableReads.miss
@@ -27,7 +28,7 @@ struct BenchPlan {
     var itemBytesMax = 1 << 20
     var segmentBytes = 4 << 20
 
-    static let servers = [RingServer(name: "cache1", weight: 1)]
+    var servers: [RingServer] { (1...primaries).map { RingServer(name: "cache\($0)", weight: 1) } }
     static let address = HostPort(host: "127.0.0.1", port: 1)
 
     var federation: Federation {
@@ -42,13 +43,14 @@ struct BenchPlan {
                 proxies: [FederationProxy(id: 1, name: "\(name.first!)1", replication: Self.address)])
         }
         return Federation(
-            name: "shop", flavour: .ketama, servers: Self.servers, slotCount: 256, itemBytesMax: itemBytesMax,
+            name: "shop", flavour: .ketama, servers: servers, slotCount: 256, itemBytesMax: itemBytesMax,
             sites: [north] + others, crossing: crossing)
     }
 
     var site: Site {
         Site(
-            name: "north", primaries: [Backend(name: "cache1", weight: 1, address: HostPort(host: "cache1", port: 11211))],
+            name: "north",
+            primaries: servers.map { Backend(name: $0.name, weight: 1, address: HostPort(host: $0.name, port: 11211)) },
             backups: hasBackup ? [Backend(name: "backup1", weight: 1, address: HostPort(host: "backup1", port: 11211))] : [],
             proxies: proxies.map {
                 SiteProxy(
@@ -118,7 +120,7 @@ final class Bench {
     /// A lane whose memcached servers are connected and up, and that serves.
     static func serving(_ plan: BenchPlan = BenchPlan(), after earlier: Bench? = nil, clockSetBackSeconds: UInt64 = 0) -> Bench {
         let bench = Bench(plan, after: earlier, clockSetBackSeconds: clockSetBackSeconds)
-        bench.bringUp("cache1")
+        for server in plan.servers { bench.bringUp(server.name) }
         if plan.hasBackup { bench.bringUp("backup1") }
         return bench
     }

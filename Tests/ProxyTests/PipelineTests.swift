@@ -66,10 +66,56 @@ import Testing
         let bench = Bench.serving()
         let client = bench.client()
         bench.ask(client, "get a b c\r\n")
-        #expect(bench.commands("cache1") == "get a\r\nget b\r\nget c\r\n")
-        bench.answer("cache1", "VALUE a 0 1\r\n1\r\nEND\r\nEND\r\n")
-        bench.answer("cache1", "VALUE c 0 1\r\n3\r\nEND\r\n")
+        #expect(bench.commands("cache1") == "get a b c\r\n")
+        bench.answer("cache1", "VALUE a 0 1\r\n1\r\nVALUE c 0 1")
+        bench.answer("cache1", "\r\n3\r\nEND\r\n")
         #expect(bench.heard(client) == "VALUE a 0 1\r\n1\r\nVALUE c 0 1\r\n3\r\nEND\r\n")
+    }
+
+    @Test("A retrieval of many keys asks each server once, and joins what they say in the client's order, twice if asked twice")
+    func manyServers() {
+        var plan = BenchPlan()
+        plan.primaries = 2
+        let bench = Bench.serving(plan)
+        let client = bench.client()
+        let keys = ["a", "b", "c", "d", "e", "f"]
+        bench.ask(client, "gets \(keys.joined(separator: " ")) a\r\n")
+        var answers = 0
+        // The second server answers first.
+        for name in ["cache2", "cache1"] {
+            let asked = bench.commands(name)
+            #expect(asked.hasPrefix("gets ") && asked.hasSuffix("\r\n") && asked.split(separator: "\r\n").count == 1)
+            let names = asked.dropLast().split(separator: " ").dropFirst()
+            answers += names.count
+            bench.answer(name, names.map { "VALUE \($0) 0 1 9\r\n\($0)\r\n" }.joined() + "END\r\n")
+        }
+        #expect(answers == 7)
+        let values = (keys + ["a"]).map { "VALUE \($0) 0 1 9\r\n\($0)\r\n" }.joined()
+        #expect(bench.heard(client) == values + "END\r\n")
+    }
+
+    @Test("An error ends a retrieval of many keys where memcached would end it")
+    func errorAmongMany() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "get a b c\r\nversion\r\n")
+        bench.answer("cache1", "VALUE a 0 1\r\n1\r\nSERVER_ERROR out of memory writing get response\r\n")
+        #expect(
+            bench.heard(client)
+                == "VALUE a 0 1\r\n1\r\nSERVER_ERROR out of memory writing get response\r\n"
+                + "VERSION \(Meridian.protocolVersion)\r\n")
+    }
+
+    @Test("A server that answers a retrieval with a key that it was not asked for is dropped, and others are asked")
+    func strangeKey() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "get a b\r\n")
+        bench.answer("cache1", "VALUE a 0 1\r\n1\r\nVALUE x 0 1\r\n1\r\nEND\r\n")
+        #expect(bench.lines.contains { $0.contains("it answered with a key that it was not asked for") })
+        #expect(bench.commands("backup1") == "get b\r\n")
+        bench.answer("backup1", "VALUE b 0 1\r\n2\r\nEND\r\n")
+        #expect(bench.heard(client) == "VALUE a 0 1\r\n1\r\nVALUE b 0 1\r\n2\r\nEND\r\n")
     }
 
     @Test("What is answered here waits for its turn")

@@ -207,10 +207,36 @@ import Testing
         let bench = Bench.serving()
         let client = bench.client()
         bench.ask(client, "get a b\r\n")
-        bench.answer("cache1", "VALUE a 0 1\r\n1\r\nEND\r\n")
+        bench.answer("cache1", "VALUE a 0 1\r\n1\r\n")
         bench.lose(bench.backend("cache1"))
-        #expect(bench.commands("backup1") == "get b\r\n")
+        #expect(bench.commands("backup1") == "get b\r\n", "what it said stands, the rest is asked of the backup")
         bench.answer("backup1", "VALUE b 0 1\r\n2\r\nEND\r\n")
         #expect(bench.heard(client) == "VALUE a 0 1\r\n1\r\nVALUE b 0 1\r\n2\r\nEND\r\n")
+    }
+
+    @Test("Of a retrieval of many keys, a recovering primary's misses are asked of the backup in one command")
+    func missesOfMany() {
+        let bench = recovering()
+        let client = bench.client()
+        bench.ask(client, "get a b c d\r\n")
+        #expect(bench.commands("cache1") == "get a b c d\r\n")
+        bench.answer("cache1", "VALUE b 0 1\r\n2\r\nEND\r\n")
+        #expect(bench.heard(client) == "", "the backup may know the others")
+        #expect(bench.commands("backup1") == "get a c d\r\n")
+        bench.answer("backup1", "VALUE c 0 1\r\n3\r\nEND\r\n")
+        #expect(bench.heard(client) == "VALUE b 0 1\r\n2\r\nVALUE c 0 1\r\n3\r\nEND\r\n")
+        #expect(bench.commands("backup1") == "mg c u s v f t c\r\n", "what it had is copied")
+    }
+
+    @Test("A retrieval of many keys ends when both servers break under it, each key as the site wants it")
+    func nobodyIsLeft() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "get a b\r\n")
+        bench.lose(bench.backend("cache1"))
+        #expect(bench.commands("backup1") == "get a b\r\n")
+        bench.answer("backup1", "VALUE a 0 1\r\n1\r\n")
+        bench.lose(bench.backend("backup1"))
+        #expect(bench.heard(client) == "VALUE a 0 1\r\n1\r\nEND\r\n")
     }
 }

@@ -20,7 +20,7 @@ import Testing
         let bench = Bench.serving()
         let client = bench.client()
         bench.ask(client, "get a b\r\nset a 0 0 1\r\nx\r\n")
-        bench.answer("cache1", "END\r\nEND\r\n")
+        bench.answer("cache1", "END\r\n")
         bench.answer("cache1", "STORED\r\n")
         bench.answer("backup1", "STORED\r\n")
         _ = bench.heard(client)
