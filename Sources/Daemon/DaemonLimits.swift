@@ -4,6 +4,8 @@ enum DaemonLimits {
     static let roundsPerTurnMax = 8
     /// Open files that a lane needs besides its clients: memcached servers, peers, segments, eventfds.
     static let filesPerLaneMin = 128
+    /// How long a client's replies wait for those behind them while the loop has other things to do.
+    static let patienceMicroseconds: UInt64 = 300
     /// How often a lane looks at its time-outs and hangs up its report.
     static let housekeepingMicroseconds: UInt64 = 100_000
     /// A queue that held so much, or was left over from an earlier turn, is reported as drained when it runs empty.

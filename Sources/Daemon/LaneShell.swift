@@ -38,6 +38,9 @@ final class LaneShell {
     /// Both clocks, as they were when this turn began.
     private(set) var now = Clock.now()
     var effects = Effects()
+    /// Clients with replies that may wait for those behind them, and since when the first of them has.
+    private var patient: [ConnectionID] = []
+    private var patientSince: UInt64 = 0
     /// What the shell has to report and has not yet.
     var reports: [Input] = []
     var peerRefusals = LogThrottles()
@@ -87,12 +90,38 @@ final class LaneShell {
         var wake = nextHousekeeping
         if let deadline = node.nextDeadline { wake = min(wake, deadline) }
         if hasUnfinished { wake = 0 }
-        loop.wait(until: wake)
+        rest(until: wake)
         now = Clock.now()
         for index in 0..<loop.readyCount { handle(loop.ready(index)) }
         if let deadline = node.nextDeadline, deadline <= now.monotonicMicroseconds { step(.deadline) }
         if nextHousekeeping <= now.monotonicMicroseconds { keepHouse() }
         settle()
+    }
+
+    /// Waits for what is next. What waits for more is written before the loop goes to sleep.
+    private func rest(until wake: UInt64) {
+        if !patient.isEmpty {
+            loop.wait(until: 0)
+            if loop.readyCount > 0 { return }
+            losePatience()
+        }
+        loop.wait(until: wake)
+    }
+
+    private func losePatience() {
+        effects.dirty += patient
+        patient.removeAll(keepingCapacity: true)
+        flushDirty()
+    }
+
+    /// Keeps back what may wait, for a while.
+    private func bePatient() {
+        if !effects.patient.isEmpty {
+            if patient.isEmpty { patientSince = now.monotonicMicroseconds }
+            patient += effects.patient
+            effects.patient.removeAll(keepingCapacity: true)
+        }
+        if !patient.isEmpty, now.monotonicMicroseconds - patientSince >= DaemonLimits.patienceMicroseconds { losePatience() }
     }
 
     private func handle(_ ready: Loop.Ready) {
@@ -155,6 +184,7 @@ final class LaneShell {
         for _ in 0..<DaemonLimits.roundsPerTurnMax {
             obeyActions()
             writeLog()
+            bePatient()
             flushDirty()
             if !hasUnfinished { return }
         }

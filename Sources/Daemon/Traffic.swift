@@ -98,7 +98,7 @@ extension LaneShell {
 
     private func flush(_ connection: Connection) {
         guard let socket = connection.socket else { return }
-        let outgoing = node.connections.outgoing(connection.id)
+        let outgoing = node.connections.beginWriting(connection.id)
         let waiting = outgoing.count
         let sent: Socket.Sent
         if let tls = connection.tls {

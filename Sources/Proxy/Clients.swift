@@ -242,7 +242,8 @@ extension LaneNode {
                 if session.popFirst() { outgoing.append(next) }
             }
             counters.bytesWritten &+= UInt64(outgoing.count - before)
-            markDirty(id)
+            let moreFollows = !session.slots.isEmpty || session.waiting != nil
+            if moreFollows && outgoing.count < Limits.patientBytesMax { markPatient(id) } else { markDirty(id) }
         }
         pumpLater(session)
     }

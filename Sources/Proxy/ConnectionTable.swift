@@ -8,6 +8,12 @@ public final class ConnectionTable {
         var open = false
         var incoming = ByteQueue()
         var outgoing = ByteQueue()
+        var urgency = Urgency.none
+    }
+
+    /// Whether the shell has been told that there is something to write.
+    private enum Urgency {
+        case none, patient, dirty
     }
 
     private var entries: [Entry] = []
@@ -50,12 +56,34 @@ public final class ConnectionTable {
         return entries[Int(id.index)].outgoing
     }
 
+    /// What is to be sent, for the shell that sends it now: whatever is queued later is news.
+    public func beginWriting(_ id: ConnectionID) -> ByteQueue {
+        let queue = outgoing(id)
+        entries[Int(id.index)].urgency = .none
+        return queue
+    }
+
+    /// Something is to be sent; true when the shell does not know that yet.
+    func noteDirty(_ id: ConnectionID) -> Bool {
+        if entries[Int(id.index)].urgency == .dirty { return false }
+        entries[Int(id.index)].urgency = .dirty
+        return true
+    }
+
+    /// Something is to be sent, and more will follow soon; true when the shell does not know yet of anything.
+    func notePatient(_ id: ConnectionID) -> Bool {
+        guard entries[Int(id.index)].urgency == .none else { return false }
+        entries[Int(id.index)].urgency = .patient
+        return true
+    }
+
     /// Forgets a connection, and what was queued for it.
     public func release(_ id: ConnectionID) {
         precondition(isOpen(id), "connection \(id) is released twice")
         entries[Int(id.index)].open = false
         entries[Int(id.index)].incoming = ByteQueue()
         entries[Int(id.index)].outgoing = ByteQueue()
+        entries[Int(id.index)].urgency = .none
         free.append(id.index)
     }
 }

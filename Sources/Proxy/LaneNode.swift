@@ -352,7 +352,10 @@ public final class LaneNode {
 
     func say(_ level: LogLevel, _ line: String) { effects.actions.append(.log(level, line)) }
 
-    func markDirty(_ id: ConnectionID) { effects.dirty.append(id) }
+    func markDirty(_ id: ConnectionID) { if connections.noteDirty(id) { effects.dirty.append(id) } }
+
+    /// As `markDirty`, for a client that more replies are on their way to.
+    func markPatient(_ id: ConnectionID) { if connections.notePatient(id) { effects.patient.append(id) } }
 
     var laneID: LaneID { configuration.laneID }
     var monotonic: UInt64 { now.monotonicMicroseconds }

@@ -127,6 +127,9 @@ public struct Effects {
     public var actions: [Effect] = []
     /// Connections whose outgoing queue has bytes; may name one twice.
     public var dirty: [ConnectionID] = []
+    /// Clients whose outgoing queue has bytes and will soon have more, since further replies are under way: one system call can carry
+    /// them all. They may wait for as long as the loop has other things to do, and not much longer than it takes to answer.
+    public var patient: [ConnectionID] = []
 
     /// Nothing to do.
     public init() {}
@@ -135,5 +138,6 @@ public struct Effects {
     public mutating func removeAll() {
         actions.removeAll(keepingCapacity: true)
         dirty.removeAll(keepingCapacity: true)
+        patient.removeAll(keepingCapacity: true)
     }
 }

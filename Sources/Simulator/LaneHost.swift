@@ -177,7 +177,7 @@ extension World {
         for observation in host.observed { observe(observation, host) }
         host.observed.removeAll(keepingCapacity: true)
         if crash == .beforeSockets { return crashMidTurn(host, .beforeSockets) }
-        let dirty = host.effects.dirty
+        let dirty = host.effects.dirty + host.effects.patient
         host.effects.removeAll()
         for (place, id) in dirty.enumerated() {
             if crash == .amidSockets, place >= dirty.count / 2 { return crashMidTurn(host, .amidSockets) }
@@ -252,7 +252,7 @@ extension World {
     /// Writes a connection's outgoing bytes; now and then the socket takes only a part of many.
     func flush(_ host: LaneHost, _ node: LaneNode, _ id: ConnectionID) {
         guard node.connections.isOpen(id), let place = host.links[id] else { return }
-        let queue = node.connections.outgoing(id)
+        let queue = node.connections.beginWriting(id)
         guard !queue.isEmpty else { return }
         var count = queue.count
         let partial = count > 400 && random.chance(0.1)

@@ -141,17 +141,19 @@ final class Bench {
             for action in actions { obey(action) }
             disk += node.log.pending.readable
             node.log.pending.removeAll()
-            for id in effects.dirty where node.connections.isOpen(id) { send(id) }
+            for id in effects.dirty + effects.patient where node.connections.isOpen(id) { send(id) }
             effects.dirty.removeAll()
+            effects.patient.removeAll()
             let inputs = reports
             reports.removeAll()
             for input in inputs { step(input) }
-        } while !effects.actions.isEmpty || !effects.dirty.isEmpty || !node.log.pending.isEmpty
+        } while !effects.actions.isEmpty || !effects.dirty.isEmpty || !effects.patient.isEmpty || !node.log.pending.isEmpty
     }
 
     private func send(_ id: ConnectionID) {
-        wire[id, default: []] += node.connections.outgoing(id).readable
-        node.connections.outgoing(id).removeAll()
+        let outgoing = node.connections.beginWriting(id)
+        wire[id, default: []] += outgoing.readable
+        outgoing.removeAll()
     }
 
     private func obey(_ action: Effect) {
