@@ -102,8 +102,11 @@ extension LaneNode {
         -> Bool
     {
         let key = request.withKey(in: bytes) { Array($0) }
-        let place = owner(of: key) == laneID ? work[key]?.place ?? route(key) : nil
-        let path = place.map { writePath(key, at: $0) } ?? -1
+        let isOwn = owner(of: key) == laneID
+        let keyWork = isOwn ? work[key] : nil
+        let place = isOwn ? keyWork?.place ?? route(key) : nil
+        // The path of a write is this lane's connection to the deciding server if it goes there at once; -1 otherwise.
+        let path = place.flatMap { goesAtOnce(keyWork) ? authority(at: $0, key) : nil } ?? -1
         if !isPlanted(.pipelineSwapped), !session.mayWrite(on: path) { return false }
         commandScratch.removeAll()
         request.encode(from: bytes, into: commandScratch)
@@ -144,12 +147,6 @@ extension LaneNode {
         case .touch, .gat, .gats: return .touch
         default: preconditionFailure("\(request.verb) is not a write")
         }
-    }
-
-    /// The path of a write that this lane owns: its connection to the deciding server if it goes there at once; -1 otherwise.
-    private func writePath(_ key: [UInt8], at place: Place) -> Int {
-        guard goesAtOnce(key), let server = authority(at: place, key) else { return -1 }
-        return server
     }
 
     /// memcached refuses a value over its limit and drops what was there; so does the owner.

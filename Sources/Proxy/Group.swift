@@ -350,6 +350,7 @@ extension LaneNode {
     // MARK: Mirrors
 
     func broadcastMirror(_ operation: Operation) {
+        if siblingIDs.isEmpty { return }
         // What was written here is in this lane's log; only a copy is not.
         mirror(operation.tops(holder: operation.kind == .copy ? index[operation.key]?.holder ?? laneID : laneID))
     }

@@ -20,7 +20,7 @@ extension LaneNode {
     @discardableResult
     func admit(_ write: Write, _ completion: Completion) -> Bool {
         let keyWork = workFor(write.key, at: write.place)
-        guard goesAtOnce(write.key) else {
+        guard goesAtOnce(keyWork) else {
             keyWork.waiters.append(.write(write, completion))
             return false
         }
@@ -30,10 +30,8 @@ extension LaneNode {
     }
 
     /// True when a write of the key waits for nothing.
-    func goesAtOnce(_ key: [UInt8]) -> Bool {
-        if let keyWork = work[key], !keyWork.waiters.isEmpty || keyWork.inFlight.contains(where: { $0.kind == .doubt }) {
-            return false
-        }
+    func goesAtOnce(_ keyWork: KeyWork?) -> Bool {
+        if let keyWork, !keyWork.waiters.isEmpty || keyWork.inFlight.contains(where: { $0.kind == .doubt }) { return false }
         return mayStamp()
     }
 
@@ -447,7 +445,8 @@ extension LaneNode {
 
     /// Another lane has landed something younger meanwhile; before or after this, nobody knows.
     private func assertIfOvertaken(_ operation: Operation) {
-        guard operation.kind != .copy, operation.key != allKeys, !isPlanted(.noAssertion), let entry = index[operation.key],
+        guard !siblingIDs.isEmpty, operation.kind != .copy, operation.key != allKeys, !isPlanted(.noAssertion),
+            let entry = index[operation.key],
             !landingStands(operation.tops(holder: laneID), against: entry)
         else { return }
         // What this lane sent itself, it sent in order.
