@@ -96,7 +96,11 @@ final class BackendServer {
     /// Commands of the reads that are under way, to be asked of the backup if need be.
     let sent = ByteQueue()
     /// Pid and start time, as the server last told; nil before it ever did.
-    var incarnation: [UInt8]?
+    var incarnation: [UInt8]? {
+        didSet { tag = incarnation.map { Token.tag(server: definition.name, incarnation: $0) } ?? 0 }
+    }
+    /// What its CAS values are tagged with.
+    private(set) var tag: UInt64 = 0
     /// Start time in seconds, as the server last told.
     var startedAt: UInt64 = 0
     /// A primary that came back with an empty memory, or was flushed: the backups that may hold what it lost.

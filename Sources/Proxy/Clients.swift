@@ -118,6 +118,7 @@ extension LaneNode {
             write.clientFlags = request.flags
         }
         write.place = place
+        write.comparesCAS = request.comparesCAS
         write.exptime = request.exptime
         if isDeadAdd(request, absoluteExpiry(request.exptime)) { write.effect = .local }
         let reply = session.expectReply(silence: request.silence, path: path, isWrite: true, tally: tally)

@@ -174,7 +174,7 @@ extension LaneNode {
             guard let place = fragment.take(reply.key.of(bytes)) else {
                 return drop(server, "it answered with a key that it was not asked for")
             }
-            gather.find(place, bytes)
+            gather.find(place, shown(bytes, reply, from: server))
             if server.isBackup { noteBackupRead(Array(reply.key.of(bytes))) }
             return
         }

@@ -69,6 +69,8 @@ public final class LaneNode {
     let commandScratch = ByteQueue()
     /// The reply to a retrieval of many keys, for the moment.
     let gatherScratch = ByteQueue()
+    /// A reply with its CAS value tagged, for the moment.
+    let tokenScratch = ByteQueue()
     /// A reply as a packet of the binary protocol, for the moment.
     let packetScratch = ByteQueue()
     var sessionsToPump: Deque<ClientSession> = []

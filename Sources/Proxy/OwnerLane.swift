@@ -171,7 +171,13 @@ extension LaneNode {
         operation.authority = server
         operation.outstanding += 1
         keyWork.noteSent(operation.version, operation.content, to: server)
-        ask(servers[server], .write(operation), write.shape) { $0.append(write.command) }
+        ask(servers[server], .write(operation), write.shape) { queue in
+            if write.comparesCAS {
+                Token.append(write.command, tag: servers[server].tag, into: queue)
+            } else {
+                queue.append(write.command)
+            }
+        }
         guard write.effect.readsBack else { return }
         operation.outstanding += 1
         ask(servers[server], .readBack(operation), .meta) { queue in

@@ -272,12 +272,12 @@ extension LaneNode {
                 askBackup(server, client, number, expected)
             } else {
                 if server.isBackup && !missed && expected.shape != .stats { noteBackupRead(server, expected) }
-                deliver(client, number, reply.kind, bytes)
+                deliver(client, number, reply.kind, shown(bytes, reply, from: server))
             }
             server.sent.consume(expected.sentBytes)
         case .gather(let fragment): fragmentAnswered(server, fragment, reply, bytes)
         case .write(let operation):
-            authorityAnswered(operation, reply.kind, ReplyText.kept(bytes, reply.kind))
+            authorityAnswered(operation, reply.kind, ReplyText.kept(shown(bytes, reply, from: server), reply.kind))
             if operation.decided && !operation.aborted { noteLanded(server, operation, reply) }
             answered(operation)
         case .readBack(let operation):
@@ -290,7 +290,7 @@ extension LaneNode {
         case .landing(let operation):
             if reply.kind.isError { landingRefused(server, operation) } else { noteLanded(server, operation, reply) }
             if operation.kind == .write && !operation.decided {
-                operation.heldReply = (reply.kind, ReplyText.kept(bytes, reply.kind))
+                operation.heldReply = (reply.kind, ReplyText.kept(shown(bytes, reply, from: server), reply.kind))
             }
             answered(operation)
         case .operationRead(let operation):

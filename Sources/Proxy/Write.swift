@@ -43,6 +43,8 @@ struct Write: Sendable {
     var expiry: UInt64
     /// A client's exptime; it counts from when the write is sent.
     var exptime: Int64?
+    /// The command compares a CAS value, which goes to a server without its tag.
+    var comparesCAS = false
     /// Where the key lives, once somebody has looked.
     var place: Place?
     /// Answered instead of memcached's reply: a value over the limit deletes what was there and says so.
@@ -90,6 +92,7 @@ struct Write: Sendable {
             effect: effect, shape: shape, key: forwarded.key, command: forwarded.command,
             payloadStart: Int(forwarded.payloadStart),
             payloadCount: Int(forwarded.payloadCount), clientFlags: forwarded.clientFlags, exptime: forwarded.exptime)
+        comparesCAS = !effect.isCertain && effect != .touch && Token.isCompared(by: command)
     }
 }
 

@@ -271,6 +271,12 @@ final class Bench {
     /// What a server has been sent since it was last asked.
     func commands(_ name: String) -> String { heard(backend(name)) }
 
+    /// A server's CAS value as clients are shown it.
+    func token(_ cas: UInt64, of name: String) -> UInt64 {
+        guard let server = node.servers.first(where: { $0.definition.name == name }) else { fatalError("no server \(name)") }
+        return Token.shown(cas, tag: server.tag)
+    }
+
     func answer(_ name: String, _ text: String) { receive(backend(name), Array(text.utf8)) }
 
     // MARK: The log

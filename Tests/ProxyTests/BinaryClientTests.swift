@@ -40,7 +40,9 @@ import WriteLog
         #expect(bench.sent(client).isEmpty, "the noop waits for what came before it")
         bench.answer("cache1", "EN\r\nVA 1 f0 c5\r\nx\r\n")
         #expect(
-            bench.sent(client) == reply(0x0d, key: "b", extras: noFlags, value: "x", opaque: 2, cas: 5) + reply(0x0a, opaque: 3))
+            bench.sent(client)
+                == reply(0x0d, key: "b", extras: noFlags, value: "x", opaque: 2, cas: bench.token(5, of: "cache1"))
+                + reply(0x0a, opaque: 3))
     }
 
     @Test("A set is ordered, logged and answered with its CAS value; a get behind it sees it")
@@ -51,7 +53,8 @@ import WriteLog
         bench.receive(client, set + request(0x00, "k"))
         #expect(bench.commands("cache1").hasPrefix("ms k 5 c F768 T0\r\nvalue\r\n"))
         bench.answer("cache1", "HD c9\r\nVA 5 f768 c9\r\nvalue\r\n")
-        #expect(bench.sent(client) == reply(0x01, cas: 9) + reply(0x00, extras: [0, 0, 3, 0], value: "value", cas: 9))
+        let token = bench.token(9, of: "cache1")
+        #expect(bench.sent(client) == reply(0x01, cas: token) + reply(0x00, extras: [0, 0, 3, 0], value: "value", cas: token))
         #expect(bench.logged.map(\.kind).prefix(2) == [.intent, .commit])
         #expect(bench.logged.first?.payload == Array("value".utf8))
         #expect(bench.logged.first?.clientFlags == 768)
