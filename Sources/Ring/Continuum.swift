@@ -64,6 +64,9 @@ public struct Continuum: Sendable {
         return key.withUTF8 { server(for: UnsafeRawBufferPointer($0)) }
     }
 
+    /// The same for a key of any bytes; for cold paths.
+    public func server(for key: [UInt8]) -> Int { key.withUnsafeBytes { server(for: $0) } }
+
     /// The server of the first point that is not less than the hash; of the first of all when there is none.
     private func server(at hash: UInt32) -> Int {
         guard !points.isEmpty else { return 0 }

@@ -29,6 +29,20 @@ import Testing
         #expect(names(Continuum(flavour: .magentModulo, servers: listed.reversed())) != forwards)
     }
 
+    @Test(arguments: 2...9)
+    func `magent's ketama places a key whose hash is 0 by the modulo rule`(count: Int) {
+        // Found by search: md5 of this key begins with 00000000.
+        let key = "user:02018863030"
+        let listed = servers(count)
+        let modulo = Continuum(flavour: .magentModulo, servers: listed).server(for: key)
+        #expect(Continuum(flavour: .magentKetama, servers: listed).server(for: key) == modulo)
+    }
+
+    @Test func `a key is the same key as bytes and as text`() {
+        let ring = Continuum(flavour: .ketama, servers: servers(5))
+        #expect(keys.allSatisfy { ring.server(for: Array($0.utf8)) == ring.server(for: $0) })
+    }
+
     @Test(arguments: [RingFlavour.ketama, .magentKetama], [2, 5, 10])
     func `an added server takes its share and nothing else moves`(flavour: RingFlavour, count: Int) {
         let before = names(Continuum(flavour: flavour, servers: servers(count)))
