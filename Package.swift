@@ -65,7 +65,8 @@ let package = Package(
             name: "meridiand", dependencies: ["Daemon", "Configuration", "SiteLoader", "Status", arguments],
             swiftSettings: house),
         .executableTarget(
-            name: "meridian", dependencies: ["OperatorTools", "SiteLoader", "Configuration", "Ring", "Status", arguments],
+            name: "meridian",
+            dependencies: ["OperatorTools", "SiteLoader", "Configuration", "Ring", "Status", arguments],
             swiftSettings: house),
         .executableTarget(name: "meridian-sim", dependencies: ["Simulator", arguments], swiftSettings: house),
         // The benchmarks' load generator: a tool of the tests, not a product.
@@ -87,5 +88,6 @@ let package = Package(
         tests("TLS", ["TLS", "Kernel"]),
         tests("EventLoop", ["EventLoop", "Kernel"]),
         tests("Daemon", ["Daemon", "EventLoop", "Status", "Kernel"]),
+        tests("Meridian", ["meridian"]),
     ]
 )

@@ -70,7 +70,7 @@ extension FederationFile {
             servers.append((server, node))
         }
         guard let flavour else { return nil }
-        RingRules(problems).check(servers, flavour: flavour)
+        problems.check(servers, flavour: flavour)
         return servers.count == nodes.count ? (flavour, servers.map(\.server)) : nil
     }
 
@@ -82,32 +82,6 @@ extension FederationFile {
         let weight = fields["weight"].map { problems.integer($0, "weight", in: 1...Self.weightMax) } ?? 1
         guard let name, let weight else { return nil }
         return RingServer(name: name, weight: UInt32(weight))
-    }
-}
-
-/// What a flavour asks of its servers, on the ring and among the backups alike.
-struct RingRules {
-    private let problems: ProblemList
-
-    init(_ problems: ProblemList) { self.problems = problems }
-
-    func check(_ servers: [(server: RingServer, node: Node)], flavour: RingFlavour) {
-        let ring = Continuum(flavour: flavour, servers: servers.map(\.server))
-        for (index, (server, node)) in servers.enumerated() {
-            if flavour == .magentKetama, HostPort(server.name) == nil {
-                problems.report(
-                    node, "server \(server.name): magent-ketama places servers by address",
-                    remedy: "Name the server as magent knew it, such as 10.0.0.1:11211")
-            }
-            if flavour == .magentModulo, server.weight != 1 {
-                problems.report(node, "server \(server.name): magent-modulo knows no weights", remedy: "Remove the weight")
-            }
-            if flavour != .magentModulo, ring.pointCounts[index] == 0 {
-                problems.report(
-                    node, "server \(server.name): weight \(server.weight) is so small beside the others that it would get no key",
-                    remedy: "Raise it, or remove the server")
-            }
-        }
     }
 }
 

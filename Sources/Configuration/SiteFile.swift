@@ -211,7 +211,7 @@ extension SiteFile {
         }
         if let federation {
             let servers = found.map { (RingServer(name: $0.backend.name, weight: $0.backend.weight), $0.node) }
-            RingRules(problems).check(servers, flavour: federation.flavour)
+            problems.check(servers, flavour: federation.flavour)
         }
         return found.count == nodes.count ? found.map(\.backend) : nil
     }

@@ -40,6 +40,18 @@ public enum Amount {
         return text
     }
 
+    /// A part of a whole: `0 %`, `<0.1 %`, `51.2 %`.
+    public static func share(_ part: Int, of whole: Int) -> String {
+        guard part > 0, whole > 0 else { return "0 %" }
+        let percent = Double(part) / Double(whole) * 100
+        return percent < 0.05 ? "<0.1 %" : "\(tenths(percent)) %"
+    }
+
+    /// A count with its noun: `1 server`, `3 servers`, `2 primaries`.
+    public static func counted(_ number: Int, _ noun: String, _ plural: String? = nil) -> String {
+        "\(count(UInt64(max(number, 0)))) \(number == 1 ? noun : plural ?? "\(noun)s")"
+    }
+
     private static func whole(_ number: Double) -> String { String(Int(number.rounded())) }
 
     private static func tenths(_ number: Double) -> String {

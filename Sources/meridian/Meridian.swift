@@ -19,6 +19,8 @@ struct Meridian: ParsableCommand {
               meridian lag --config north.yaml --warn 1s --crit 5s
             Where does a key live?
               meridian ring user:1234 --config north.yaml south.yaml
+            What would another ring move?
+              meridian ring diff north.yaml north-new.yaml
             Are my files right?
               meridian check-config north.yaml south.yaml
 
@@ -32,5 +34,7 @@ struct Meridian: ParsableCommand {
             With --warn or --crit, lag exits as monitoring plugins do: 0 ok, 1 warning, 2 critical, 3 unknown.
             """,
         version: MeridianVersion.text,
-        subcommands: [StatusCommand.self, LagCommand.self, RingCommand.self, CheckConfigCommand.self])
+        subcommands: [
+            StatusCommand.self, LagCommand.self, RingCommand.self, CheckConfigCommand.self,
+        ])
 }

@@ -4,6 +4,19 @@ import OperatorTools
 struct RingCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ring",
+        abstract: "Where keys live, at every site; what another ring would move.",
+        discussion: """
+              meridian ring user:1234 --config north.yaml
+              meridian ring diff north.yaml north-new.yaml
+
+            "where" may be left out, unless the key is called diff or where.
+            """,
+        subcommands: [RingWhereCommand.self, RingDiffCommand.self], defaultSubcommand: RingWhereCommand.self)
+}
+
+struct RingWhereCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "where",
         abstract: "Where keys live, at every site.",
         discussion: """
             For each key: its slot, and at each given site the primary and the backup with their addresses, and the proxy and \
