@@ -66,7 +66,7 @@ let package = Package(
             swiftSettings: house),
         .executableTarget(
             name: "meridian",
-            dependencies: ["OperatorTools", "SiteLoader", "Configuration", "Ring", "Status", arguments],
+            dependencies: ["Daemon", "EventLoop", "OperatorTools", "SiteLoader", "Configuration", "Ring", "Status", arguments],
             swiftSettings: house),
         .executableTarget(name: "meridian-sim", dependencies: ["Simulator", arguments], swiftSettings: house),
         // The benchmarks' load generator: a tool of the tests, not a product.
@@ -88,6 +88,6 @@ let package = Package(
         tests("TLS", ["TLS", "Kernel"]),
         tests("EventLoop", ["EventLoop", "Kernel"]),
         tests("Daemon", ["Daemon", "EventLoop", "Status", "Kernel"]),
-        tests("Meridian", ["meridian"]),
+        tests("Meridian", ["meridian", "Configuration"]),
     ]
 )

@@ -25,6 +25,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -195,6 +196,22 @@ static inline int meridian_address_is_loopback(const struct meridian_address *ad
     if (name->sa_family == AF_INET6)
         return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)name)->sin6_addr);
     return 0;
+}
+
+// ---- The background ----
+
+// Swift hides fork, since it copies only the thread that calls it: this is for a process that has no other yet.
+static inline pid_t meridian_fork(void) { return fork(); }
+
+// True when writing there cannot fail for want of a reader: a file that somebody redirected output to.
+static inline int meridian_is_file(int descriptor) {
+    struct stat found;
+    return fstat(descriptor, &found) == 0 && S_ISREG(found.st_mode);
+}
+
+// What a child that was waited for ended with, as a shell would say it.
+static inline int meridian_exit_code(int status) {
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + (WIFSIGNALED(status) ? WTERMSIG(status) : 0);
 }
 
 // ---- Sockets ----

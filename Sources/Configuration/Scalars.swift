@@ -6,8 +6,7 @@ extension ProblemList {
     /// Bytes: `1048576`, `512KiB`, `64MiB`, `1GiB`.
     func size(_ node: Node, _ what: String, in range: ClosedRange<Int>) -> Int? {
         guard let text = text(node, what) else { return nil }
-        let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1), ("", 1)]
-        guard let bytes = Self.quantity(text, units: units) else {
+        guard let bytes = Self.bytes(text) else {
             report(node, "\(what) must be a size, not '\(shown(text))'", remedy: "Write it like 512KiB, 64MiB or 1GiB")
             return nil
         }
@@ -18,6 +17,11 @@ extension ProblemList {
             return nil
         }
         return bytes
+    }
+
+    /// Reads a size; nil when it is none.
+    static func bytes(_ text: String) -> Int? {
+        quantity(text, units: [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1), ("", 1)])
     }
 
     /// Milliseconds: `100ms`, `2s`, `1min`. A bare number is refused: nobody remembers which unit it had.

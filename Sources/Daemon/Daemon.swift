@@ -18,11 +18,14 @@ public enum Daemon {
     ///   - site: the site file, checked against it.
     ///   - proxyName: which of the site's proxies this process is.
     ///   - logLevel: the least that is logged.
-    public static func run(federation: Federation, site: Site, proxyName: String, logLevel: Logger.Level) -> Int32 {
+    ///   - launch: what else there is to be said about the start.
+    public static func run(
+        federation: Federation, site: Site, proxyName: String, logLevel: Logger.Level, launch: Launch = Launch()
+    ) -> Int32 {
         var logger = Logger(label: "\(site.name)/\(proxyName)") { LineLogHandler(label: $0) }
         logger.logLevel = logLevel
         do throws(DaemonFailure) {
-            try run(federation: federation, site: site, proxyName: proxyName, logger: logger)
+            try run(federation: federation, site: site, proxyName: proxyName, logger: logger, launch: launch)
             logger.notice("ended")
             return 0
         } catch {
@@ -39,7 +42,9 @@ public enum Daemon {
         try DaemonStart.checkLaneCount(proxy, loops: site.loops)
     }
 
-    private static func run(federation: Federation, site: Site, proxyName: String, logger: Logger) throws(DaemonFailure) {
+    private static func run(
+        federation: Federation, site: Site, proxyName: String, logger: Logger, launch: Launch
+    ) throws(DaemonFailure) {
         let signals: Signals
         do throws(SocketError) {
             Signals.ignoreBrokenPipes()
@@ -49,22 +54,25 @@ public enum Daemon {
         }
         let proxy = try DaemonStart.proxy(proxyName, of: site, federation: federation)
         let identity = PeerIdentity(federation: federation.name, site: site.name, proxy: proxy.name)
-        if getuid() == 0 { logger.warning("running as root; a user of its own is enough for a proxy") }
-        let tls = try DaemonStart.certificates(proxy, identity: identity)
+        let tls = launch.isAlone ? nil : try DaemonStart.certificates(proxy, identity: identity)
         try DaemonStart.checkLaneCount(proxy, loops: site.loops)
         raiseFileLimit(proxy, loops: site.loops, logger: logger)
-        let sockets = try DaemonStart.bind(proxy, loops: site.loops)
+        let sockets = try DaemonStart.bind(proxy, loops: site.loops, isAlone: launch.isAlone)
+        try launch.account?.become(owning: [proxy.folder] + [proxy.admin].compactMap(\.unixPath))
+        if getuid() == 0 { logger.warning("running as root; a user of its own is enough for a proxy") }
         let lanes = try DaemonStart.openLanes(federation: federation, site: site, proxy: proxy, logger: logger)
         let shared: SharedState
         do throws(SocketError) {
-            shared = try SharedState(federation: federation, site: site, proxy: proxy, tls: tls, logger: logger)
+            shared = try SharedState(
+                federation: federation, site: site, proxy: proxy, tls: tls, logger: logger, whenServing: launch.whenServing)
         } catch {
             throw DaemonFailure(.system, error.description)
         }
         logger.notice(
             """
             starting version=\(MeridianVersion.text) federation=\(federation.name) lanes=\(site.loops) \
-            clients=\(proxy.clients.map(\.description).joined(separator: ",")) replication=\(proxy.replication) admin=\(proxy.admin)
+            clients=\(proxy.clients.map(\.description).joined(separator: ",")) \
+            replication=\(launch.isAlone ? "none" : proxy.replication.description) admin=\(proxy.admin)
             """)
         try runLoops(shared, sockets, lanes, signals)
     }

@@ -4,6 +4,8 @@
 public struct DaemonFailure: Error, Sendable, CustomStringConvertible {
     /// The exit code, as in sysexits.h.
     public enum Code: Int32, Sendable {
+        /// The command line is wrong.
+        case usage = 64
         /// The log is damaged.
         case data = 65
         /// A mistake of ours.

@@ -82,8 +82,8 @@ enum DaemonStart {
                 + "or, once every site has acknowledged them (meridian lag), move \(proxy.folder)/lane-\(loops) and above away")
     }
 
-    /// Binds all addresses.
-    static func bind(_ proxy: SiteProxy, loops: Int) throws(DaemonFailure) -> BoundSockets {
+    /// Binds all addresses; for a proxy that is alone there is none for replication.
+    static func bind(_ proxy: SiteProxy, loops: Int, isAlone: Bool) throws(DaemonFailure) -> BoundSockets {
         do throws(SocketError) {
             var sockets = BoundSockets(clients: Array(repeating: [], count: loops), admin: try bindAdmin(proxy.admin))
             for address in proxy.clients {
@@ -95,6 +95,7 @@ enum DaemonStart {
                 }
             }
             let replication = proxy.replication
+            if isAlone { return sockets }
             sockets.replication = try BoundSocket.tcp(host: replication.host, port: replication.port)[0]
             return sockets
         } catch {

@@ -96,6 +96,7 @@ final class FrontDesk {
         if !isReady && shared.lanesServing.load(ordering: .relaxed) == shared.mailboxes.count {
             isReady = true
             ServiceManager.ready()
+            shared.whenServing()
             shared.logger.notice("serving lanes=\(shared.mailboxes.count)")
         }
         if monotonic >= nextExpiryCheck {
@@ -162,6 +163,7 @@ final class FrontDesk {
     }
 
     private func reloadCertificates() {
+        if shared.isAlone { return shared.logger.notice("there is nothing to reload; the flags are read only at start") }
         do throws(TLSError) {
             let context = try TLSContext(shared.tlsFiles)
             if let objection = DaemonStart.objection(toOwn: context.names, identity: shared.identity) {
@@ -177,6 +179,7 @@ final class FrontDesk {
     }
 
     private func warnOfExpiry() {
+        if shared.isAlone { return }
         let now = Int64(Clock.wallMicroseconds() / 1_000_000)
         if let warning = shared.tlsContext.expiryWarning(atWallSeconds: now) {
             shared.logger.warning("certificate path=\(shared.proxy.certificatePath) \(warning)")

@@ -51,15 +51,20 @@ final class SharedState: Sendable {
     let clientsRejected = Atomic<UInt64>(0)
     /// Lanes that have begun to serve.
     let lanesServing = Atomic<Int>(0)
-    private let tls: Guarded<TLSContext>
+    /// To be called once when all lanes serve.
+    let whenServing: @Sendable () -> Void
+    /// None for a proxy that is alone.
+    private let tls: Guarded<TLSContext?>
 
     init(
-        federation: Federation, site: Site, proxy: SiteProxy, tls: TLSContext, logger: Logger
+        federation: Federation, site: Site, proxy: SiteProxy, tls: TLSContext?, logger: Logger,
+        whenServing: @escaping @Sendable () -> Void
     ) throws(SocketError) {
         self.federation = federation
         self.site = site
         self.proxy = proxy
         self.logger = logger
+        self.whenServing = whenServing
         identity = PeerIdentity(federation: federation.name, site: site.name, proxy: proxy.name)
         board = StatusBoard(lanes: site.loops)
         var boxes: [Mailbox<LaneMessage>] = []
@@ -68,8 +73,14 @@ final class SharedState: Sendable {
         self.tls = Guarded(tls)
     }
 
-    /// Certificates for the next session.
-    var tlsContext: TLSContext { tls.withLock { $0 } }
+    /// Certificates for the next session with a peer. A proxy that is alone has neither.
+    var tlsContext: TLSContext {
+        guard let context = tls.withLock({ $0 }) else { preconditionFailure("a proxy that is alone has met a peer") }
+        return context
+    }
+
+    /// True for the only proxy of a federation of one.
+    var isAlone: Bool { tls.withLock { $0 == nil } }
 
     /// Certificates for all sessions from now on.
     func replaceTLS(_ context: TLSContext) { tls.withLock { $0 = context } }

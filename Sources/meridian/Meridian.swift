@@ -23,6 +23,8 @@ struct Meridian: ParsableCommand {
               meridian ring diff north.yaml north-new.yaml
             Are my files right?
               meridian check-config north.yaml south.yaml
+            A local proxy with magent's flags:
+              meridian magent -k -s 10.0.0.1 -s 10.0.0.2 -b 10.0.0.9
 
             Admin endpoints are reached only from their own machine: run this beside the proxies, or forward a port \
             (ssh -L 11400:127.0.0.1:11400 proxyhost) and use --admin 127.0.0.1:11400.
@@ -31,10 +33,11 @@ struct Meridian: ParsableCommand {
               0   all is well
               1   a proxy did not answer, or a file has mistakes
               64  the command line is wrong
-            With --warn or --crit, lag exits as monitoring plugins do: 0 ok, 1 warning, 2 critical, 3 unknown.
+            With --warn or --crit, lag exits as monitoring plugins do: 0 ok, 1 warning, 2 critical, 3 unknown. magent exits as \
+            meridiand does.
             """,
         version: MeridianVersion.text,
         subcommands: [
-            StatusCommand.self, LagCommand.self, RingCommand.self, CheckConfigCommand.self,
+            StatusCommand.self, LagCommand.self, RingCommand.self, CheckConfigCommand.self, MagentCommand.self,
         ])
 }
