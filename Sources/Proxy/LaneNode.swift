@@ -77,7 +77,7 @@ public final class LaneNode {
     var serverOf = ConnectionMap<Int>()
     var links = ConnectionMap<PeerLink>()
     var servers: [BackendServer]
-    /// Clients are served: every server has been tried.
+    /// Clients are served: every server has been tried, and the log.
     var clientsAdmitted = false
 
     // The owner's lane.

@@ -1,6 +1,7 @@
 // Where a key lives at this site, and which of its servers decides.
 
 import Kernel
+import WriteLog
 
 /// The servers of one key (indices over primaries, then backups).
 struct Place: Sendable {
@@ -24,9 +25,16 @@ extension LaneNode {
     /// misses for what is there.
     var serversTried: Bool { servers.allSatisfy { $0.acceptsWrites || $0.attempts > 0 } }
 
-    /// Lets the clients go on that came before the servers had been tried.
+    /// The log takes writes, or it is known why it does not. Before that, a lane that has just started would refuse writes for want of
+    /// a segment that is being made.
+    var logTried: Bool {
+        let reserve = Limits.logReserveBytes(configuration.site.segmentBytes)
+        return log.hasRoom(forBytes: LogFormat.headBytes, owed: owedBytes + reserve) || !logFailure.isEmpty
+    }
+
+    /// Lets the clients go on that came before the servers and the log had been tried.
     func admitClients() {
-        guard !clientsAdmitted, serversTried else { return }
+        guard !clientsAdmitted, serversTried, logTried else { return }
         clientsAdmitted = true
         for session in sessions where !session.pumpDue {
             session.pumpDue = true

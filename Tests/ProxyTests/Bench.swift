@@ -82,6 +82,9 @@ final class Bench {
     private(set) var deleted: [UInt64] = []
     /// The log as it reached the kernel.
     private(set) var disk: [UInt8]
+    /// Segments take until `makeSegments`; those that wait.
+    var segmentsWait = false
+    private var waitingSegments: [UInt64] = []
     /// Segments cannot be made.
     var diskIsFull = false
     /// Syncs are asked for and never done.
@@ -94,9 +97,10 @@ final class Bench {
     /// A lane that starts; with an `earlier` bench, from what that one's disk holds, or from the first `diskBytes` of it.
     init(
         _ plan: BenchPlan = BenchPlan(), after earlier: Bench? = nil, diskIsFull: Bool = false, syncHangs: Bool = false,
-        clockSetBackSeconds: UInt64 = 0, diskBytes: Int? = nil
+        segmentsWait: Bool = false, clockSetBackSeconds: UInt64 = 0, diskBytes: Int? = nil
     ) {
         self.plan = plan
+        self.segmentsWait = segmentsWait
         self.diskIsFull = diskIsFull
         self.syncHangs = syncHangs
         configuration = LaneConfiguration(federation: plan.federation, site: plan.site, proxy: "n1", lane: 0)
@@ -163,6 +167,7 @@ final class Bench {
             if flush { send(id) }
             closed.insert(id)
             node.connections.release(id)
+        case .prepareSegment(let segment) where segmentsWait: waitingSegments.append(segment)
         case .prepareSegment(let segment):
             reports.append(diskIsFull ? .segmentFailed(segment, reason: "No space left on device") : .segmentReady(segment))
         case .sync: if !syncHangs { reports.append(.synced(node.log.tail)) }
@@ -175,6 +180,14 @@ final class Bench {
         case .deleteSegment(let segment): deleted.append(segment)
         case .pause, .resume: break
         }
+    }
+
+    /// The segments that were asked for are there.
+    func makeSegments() {
+        segmentsWait = false
+        for segment in waitingSegments { step(.segmentReady(segment)) }
+        waitingSegments = []
+        settle()
     }
 
     /// Time passes, in ticks.

@@ -65,6 +65,21 @@ import WriteLog
         #expect(bench.heard(client) == "STORED\r\n")
     }
 
+    @Test("Clients that come before the log has its first segment wait for it; nobody is refused for having been early")
+    func earlyClients() {
+        let bench = Bench(segmentsWait: true)
+        bench.bringUp("cache1")
+        bench.bringUp("backup1")
+        let client = bench.client()
+        #expect(bench.ask(client, "set k 0 0 1\r\nx\r\n") == "")
+        bench.advance(milliseconds: 100)
+        #expect(bench.heard(client) == "")
+        bench.makeSegments()
+        #expect(bench.commands("cache1") == "set k 0 0 1\r\nx\r\n")
+        bench.answer("cache1", "STORED\r\n")
+        #expect(bench.heard(client) == "STORED\r\n")
+    }
+
     @Test("A disk that fills up while writes are under way takes their outcomes all the same")
     func outcomesFit() {
         var plan = BenchPlan()
