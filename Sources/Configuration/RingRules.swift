@@ -21,8 +21,9 @@ enum RingRules {
             if flavour == .magentKetama, HostPort(server.name) == nil {
                 found.append(
                     RingObjection(
-                        server: index, message: "server \(server.name): magent-ketama places servers by address",
-                        remedy: "Name the server as magent knew it, such as 10.0.0.1:11211"))
+                        server: index, message: "server \(server.name): magent-ketama hashes names of the form ip:port",
+                        remedy: "Name it as magent knew it, such as 10.0.0.1:11211; where it is at a site is that site's business"
+                    ))
             }
             if flavour == .magentModulo, server.weight != 1 {
                 found.append(

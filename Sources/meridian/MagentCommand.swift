@@ -154,8 +154,11 @@ struct MagentCommand: ParsableCommand {
     func run() throws {
         do {
             let account = user == nil && group == nil ? nil : try Account(user: user, group: group)
+            // Relative paths are those of the folder that it is started in, which the background leaves.
+            let flags = try flags()
+            let temporary = Self.absolute(FileManager.default.temporaryDirectory.path)
             let background = staysInForeground ? nil : try Background.enter()
-            try serve(as: account, telling: background)
+            try serve(flags, temporary: temporary, as: account, telling: background)
         } catch let failure as DaemonFailure {
             printError("meridian magent: \(failure)")
             throw ExitCode(failure.code.rawValue)
@@ -165,11 +168,12 @@ struct MagentCommand: ParsableCommand {
         }
     }
 
-    private func serve(as account: Account?, telling background: Background?) throws {
-        let parent = FileManager.default.temporaryDirectory.path
-        let scratch = folder == nil ? try ScratchFolder(under: parent, owner: account) : nil
+    private func serve(
+        _ flags: MagentFlags, temporary: String, as account: Account?, telling background: Background?
+    ) throws {
+        let scratch = folder == nil ? try ScratchFolder(under: temporary, owner: account) : nil
         defer { scratch?.remove() }
-        var flags = try flags()
+        var flags = flags
         if let scratch { flags.folder = scratch.path } else { try makeFolder(flags.folder) }
         let (federation, site) = try flags.files()
         announce(flags, federation)
@@ -179,7 +183,7 @@ struct MagentCommand: ParsableCommand {
         launch.whenServing = {
             background?.serving()
             // Deleting may take a while: not on a loop.
-            try? WorkerThread.start(name: "sweep") { ScratchFolder.sweep(under: parent) }.detach()
+            try? WorkerThread.start(name: "sweep") { ScratchFolder.sweep(under: temporary) }.detach()
         }
         let code = Daemon.run(
             federation: federation, site: site, proxyName: MagentFlags.names.proxy, logLevel: isVerbose ? .debug : .warning,
@@ -209,7 +213,6 @@ struct MagentCommand: ParsableCommand {
         }
     }
 
-    /// The background is at the root folder.
     private static func absolute(_ path: String) -> String {
         path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
     }

@@ -30,6 +30,17 @@ import Testing
         #expect(site.proxies[0].clientConnectionsMax == 4_096)
     }
 
+    @Test func `magent's names are hashed at every site, wherever its servers are`() throws {
+        let federation = Sample.federation.replacing("ring:\n", with: "ring:\n  hash: magent-ketama\n")
+            .replacing("name: cache1", with: "name: \"10.0.0.1:11211\"").replacing(
+                "name: cache2", with: "name: \"10.0.0.2:11211\"")
+        let site = Sample.site.replacing("cache1:", with: "10.0.0.1:11211:").replacing("cache2:", with: "10.0.0.2:11211:")
+        let read = try Sample.read(federation: federation, site: site)
+        #expect(read.federation.flavour == .magentKetama)
+        #expect(read.federation.servers.map(\.name) == ["10.0.0.1:11211", "10.0.0.2:11211"])
+        #expect(read.site.primaries.map(\.address.description) == ["10.1.0.21:11211", "10.1.0.22:11211"])
+    }
+
     @Test func `locks stay at home unless the file says what crosses`() throws {
         let (byDefault, _) = try Sample.read()
         #expect(byDefault.crossing.map(\.policy) == [CrossingRule.Policy.none, CrossingRule.Policy.none])

@@ -52,7 +52,7 @@ import Testing
         ("magent-modulo:a,b*2", "server b:11211: magent-modulo knows no weights. Remove the weight."),
         (
             "magent-ketama:a+b",
-            "server a+b: magent-ketama places servers by address. Name the server as magent knew it, such as 10.0.0.1:11211."
+            "server a+b: magent-ketama hashes names of the form ip:port. Name it as magent knew it, such as 10.0.0.1:11211; where it is at a site is that site's business."
         ),
     ])
     func `a mistake is told with a remedy`(text: String, expected: String) {

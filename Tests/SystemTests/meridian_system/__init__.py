@@ -10,7 +10,7 @@ federation     two sites of proxies and memcacheds: files, certificates, start, 
 admin          what a proxy's admin endpoint and the `meridian` command line say
 load           many clients in several processes: a mixed load, and a ledger that knows what was acknowledged
 compare        two sites, key by key, through their memcacheds
-checks_*       what `Sites/demo --check` shows
+checks_*       what `Sites/demo --check` shows, and what the suite does besides
 php            PHP processes with either memcached extension, for checks_php
 binary_*       packets of the binary protocol, and conversations made of them, for checks_binary
 differential   the same bytes to a memcached and to a proxy in front of one

@@ -52,6 +52,8 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake("a weight of nothing", "federation.yaml", r"cache2, weight: 1", "cache2, weight: 0", r"weight"),
     Mistake("a name twice on the ring", "federation.yaml", r"name: cache2", "name: cache1", r"cache1", line_of=r"weight"),
     Mistake("an unknown hash", "federation.yaml", r"hash: ketama", "hash: kettle", r"kettle"),
+    Mistake("magent's hash without magent's names", "federation.yaml", r"hash: ketama", "hash: magent-ketama", r"as magent knew it", line_of=r"name: cache[12], weight"),
+    Mistake("a weight for the modulo rule", "federation.yaml", r"(?s)hash: ketama(.*?)weight: 1", r"hash: magent-modulo\1weight: 2", r"knows no weights", line_of=r"weight: 2"),
     Mistake("a site id twice", "federation.yaml", r"  - id: 2", "  - id: 1", r"id"),
     Mistake("a site id too high", "federation.yaml", r"  - id: 2", "  - id: 256", r"256|id"),
     Mistake("a proxy that moved", "federation.yaml", r"name: n2,", "name: n3,", r"n2|n3", line_of=r"."),
@@ -132,7 +134,7 @@ def check_command_line(world: World) -> str:
             )
             return ran.output
 
-        for command in ("", "status", "lag", "ring", "check-config"):
+        for command in ("", "status", "lag", "ring", "ring diff", "check-config", "magent"):
             look(*command.split(), "--help", words="USAGE")
         look("status", "--config", north, words="serving")
         status = json.loads(look("status", "--config", north, "--json"))
@@ -145,6 +147,12 @@ def check_command_line(world: World) -> str:
         placed = look("ring", "user:1234", "--config", north, words="cache[12]")
         holder = next(label for label, server in federation.north.primaries.items() if _holds(server.endpoint, b"user:1234"))
         require(holder in placed, f"ring says {placed!r}; {holder} holds the key")
+        look("ring", "diff", north, south, words="No key moves")
+        look("ring", "diff", north, "ketama:cache1,cache2,cache3", words=r"\d % of the keys move")
+        moved = json.loads(look("ring", "diff", north, "ketama:cache2,cache1", "--keys", "1000", "--json"))
+        require(moved["keys"] == 1000 and moved["moved"] == 0, f"ring diff --json: {moved}")
+        look("ring", "diff", north, "absent.yaml", code=1, words=r"absent\.yaml")
+        look("ring", "diff", north, "kettama:cache1", code=64, words="magent-modulo:")
         look("check-config", north, south)
         look("nonsense", code=64)
         n2 = federation.north.proxies["n2"]

@@ -22,6 +22,7 @@ from meridian_system.checks_bytes import bad_memcached, damaged_log, fuzz_admin,
 from meridian_system.checks_configuration import check_command_line, check_mistakes
 from meridian_system.checks_durability import check_disk
 from meridian_system.checks_flush import check_flush
+from meridian_system.checks_magent import check_backup, check_placement, check_start
 from meridian_system.checks_php import check_php
 from meridian_system.client import Endpoint
 from meridian_system.compare import compare
@@ -181,6 +182,9 @@ def main() -> int:
         "the command line": check_command_line,
         "durability disk": check_disk,
         "flush everywhere": check_flush,
+        "magent placement": check_placement,
+        "magent backup": check_backup,
+        "magent start": check_start,
         "php memcached text": lambda world: check_php(world, MEMCACHED_TEXT),
         "php memcached binary": lambda world: check_php(world, MEMCACHED_BINARY),
         "php memcache text": lambda world: check_php(world, MEMCACHE),
