@@ -29,7 +29,8 @@ struct MagentCommand: ParsableCommand {
             WHAT IT TAKES
               Servers must be memcached 1.6 or later, and only this proxy may write to them. A memcached cannot be a primary and a backup at once.
               While it runs it keeps a write log, in a private folder under TMPDIR (/tmp) that is removed at the end; with --folder, \
-            in a folder that stays, and then a crash leaves no write undecided.
+            in a folder that stays, and then a crash leaves no write undecided. It takes some 32 MiB for each loop, and while a \
+            server is down all that is written meanwhile.
 
             LISTENING
               Unless -l says otherwise it listens on all addresses, as magent does. memcached's protocol asks for no password: \
