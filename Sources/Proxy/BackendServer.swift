@@ -29,6 +29,8 @@ struct Expected {
         case landing(Operation)
         /// Nothing: by its reply everything before it has been done there, which somebody waits for.
         case passed(Operation)
+        /// Nothing: an idle server shows that it still answers.
+        case probe
         /// A delete that makes a refusal the same at both servers; nobody waits for it.
         case tidy
         /// The greeting.
@@ -116,6 +118,8 @@ final class BackendServer {
     var attempts = 0
     var retryAt: UInt64 = 0
     var connectingSince: UInt64 = 0
+    /// When it was last asked anything, in monotonic microseconds.
+    var askedAt: UInt64 = 0
     var message = "not yet connected"
     /// The log says what is known of it.
     var isLogged = false

@@ -23,6 +23,7 @@ extension LaneNode {
             sentBytes = outgoing.count - before
             server.sent.append(UnsafeRawBufferPointer(rebasing: outgoing.readable[before...]))
         }
+        server.askedAt = monotonic
         server.expected.append(Expected(purpose: purpose, shape: shape, sentBytes: sentBytes, at: monotonic))
         markDirty(connection)
     }
@@ -179,7 +180,7 @@ extension LaneNode {
             answered(operation)
         case .passed(let operation): answered(operation)
         case .operationRead(let operation): operationReadLost(operation)
-        case .tidy, .greeting, .amnesia: break
+        case .tidy, .probe, .greeting, .amnesia: break
         case .flush(let flush):
             flushed(flush, .serverError, Array("SERVER_ERROR \(server.title) is unreachable: \(server.message)\r\n".utf8))
         case .stats(let stats): statsAnswered(stats)
@@ -298,7 +299,7 @@ extension LaneNode {
             operationReadAnswered(operation, server, image.flatMap { $0.isStale ? nil : $0 })
         case .passed(let operation): answered(operation)
         case .amnesia: flushedLate(server, reply.kind)
-        case .tidy: break
+        case .tidy, .probe: break
         case .greeting: greeted(server, reply, bytes)
         case .flush(let flush): flushed(flush, reply.kind, Array(bytes))
         case .stats(let stats):

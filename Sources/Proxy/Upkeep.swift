@@ -3,6 +3,7 @@
 
 import Configuration
 import Kernel
+import Memcache
 import Replication
 import WriteLog
 
@@ -83,9 +84,17 @@ extension LaneNode {
                     drop(server, "it did not answer within \(times.backendTimeoutMilliseconds) ms")
                 } else {
                     repair(server)
+                    probe(server)
                 }
             }
         }
+    }
+
+    /// A server that is asked nothing is asked for a sign of life: one that hangs, or is cut off, is known as such before a client
+    /// has to wait for it.
+    private func probe(_ server: BackendServer) {
+        guard server.isUp, server.expected.isEmpty, monotonic - server.askedAt >= Limits.probeMicroseconds else { return }
+        ask(server, .probe, .meta) { Command.noop(into: $0) }
     }
 
     private func tendLinks() {

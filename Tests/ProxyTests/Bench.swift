@@ -87,6 +87,8 @@ final class Bench {
     private var waitingSegments: [UInt64] = []
     /// Segments cannot be made.
     var diskIsFull = false
+    /// Servers that are left alone show that they live.
+    var probesAreAnswered = true
     /// Syncs are asked for and never done.
     var syncHangs = false
 
@@ -156,8 +158,19 @@ final class Bench {
 
     private func send(_ id: ConnectionID) {
         let outgoing = node.connections.beginWriting(id)
+        answerProbe(id, outgoing)
         wire[id, default: []] += outgoing.readable
         outgoing.removeAll()
+    }
+
+    /// An idle server answers the lane's probes, which no story is about.
+    private func answerProbe(_ id: ConnectionID, _ outgoing: ByteQueue) {
+        guard probesAreAnswered, let server = node.servers.first(where: { $0.connection == id }),
+            case .probe? = server.expected.first?.purpose
+        else { return }
+        outgoing.consume("mn\r\n".utf8.count)
+        node.connections.incoming(id).append("MN\r\n" as StaticString)
+        reports.append(.received(id))
     }
 
     private func obey(_ action: Effect) {

@@ -153,4 +153,21 @@ import Testing
             #expect(bench.commands("cache1") == text, "cut at \(cut)")
         }
     }
+
+    @Test("A server that is asked nothing is probed, and one that does not answer is given up before a client waits for it")
+    func probed() {
+        let bench = Bench.serving()
+        bench.probesAreAnswered = false
+        let client = bench.client()
+        bench.advance(milliseconds: 1_200)
+        #expect(bench.commands("cache1") == "mn\r\n")
+        #expect(bench.commands("backup1") == "mn\r\n")
+        bench.answer("backup1", "MN\r\n")
+        bench.advance(milliseconds: 1_200)
+        #expect(bench.lines.contains { $0.hasPrefix("memcached lost server=cache1") })
+        #expect(!bench.lines.contains { $0.hasPrefix("memcached lost server=backup1") })
+        bench.answer("backup1", "MN\r\n")
+        bench.ask(client, "get k\r\n")
+        #expect(bench.commands("backup1").hasSuffix("get k\r\n"))
+    }
 }
