@@ -139,8 +139,8 @@ extension LaneNode {
 
     func noteBackupRead(_ key: [UInt8]) {
         let place = route(key)
-        guard backupKnowsMore(place), refillsAsked.insert(key).inserted else { return }
-        refill(key, hops: 0)
+        guard backupKnowsMore(place), !refillsAsked.contains(key), refill(key, hops: 0) else { return }
+        refillsAsked.insert(key)
     }
 
     private func deliverMiss(_ client: ConnectionID, _ number: UInt64, _ shape: ReplyShape, _ command: UnsafeRawBufferPointer) {

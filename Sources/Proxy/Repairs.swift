@@ -9,13 +9,14 @@ extension LaneNode {
     // MARK: Copies
 
     /// Adds to a recovering primary what it missed and its backup has. A concurrent write of the key always wins: one that
-    /// was sent before is read with the copy, one sent later cancels it.
-    func startCopy(_ key: [UInt8]) {
+    /// was sent before is read with the copy, one sent later cancels it. False when nothing is copied: there is no need, or too many are
+    /// under way.
+    func startCopy(_ key: [UInt8]) -> Bool {
         let place = route(key)
         guard let backup = place.backup, backupKnowsMore(place), servers[backup].holdsForAll(key),
             servers[place.primary].holds(key),
             copiesUnderWay < Limits.copiesMax, work[key] == nil, index[key]?.content != .tombstone
-        else { return }
+        else { return false }
         let keyWork = workFor(key)
         let entry = index[key]
         let operation = Operation(
@@ -30,6 +31,7 @@ extension LaneNode {
         ask(servers[backup], .operationRead(operation), .meta) { queue in
             key.withUnsafeBytes { Command.readBack(key: $0, into: queue) }
         }
+        return true
     }
 
     /// A copy that did not come about is asked for again, by and by.

@@ -292,13 +292,13 @@ extension LaneNode {
         topFound(fetch.key, nil, fetch.requester)
     }
 
-    /// A recovering primary lacks what its backup has: the owner copies it, if nothing speaks against it.
-    func refill(_ key: [UInt8], hops: UInt8) {
-        guard let owner = owner(of: key) else { return }
-        if owner == laneID {
-            startCopy(key)
-        } else if hops < Limits.hopsMax, let link = siblings[owner]?.link {
-            send(.refill(hops: hops + 1, key: key), on: link)
-        }
+    /// A recovering primary lacks what its backup has: the owner copies it, if nothing speaks against it. False when it does not.
+    @discardableResult
+    func refill(_ key: [UInt8], hops: UInt8) -> Bool {
+        guard let owner = owner(of: key) else { return false }
+        if owner == laneID { return startCopy(key) }
+        guard hops < Limits.hopsMax, let link = siblings[owner]?.link else { return false }
+        send(.refill(hops: hops + 1, key: key), on: link)
+        return true
     }
 }

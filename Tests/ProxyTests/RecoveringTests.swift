@@ -239,4 +239,22 @@ import Testing
         bench.lose(bench.backend("backup1"))
         #expect(bench.heard(client) == "VALUE a 0 1\r\n1\r\nEND\r\n")
     }
+
+    @Test("Copies that could not begin, because so many were under way, begin at the next read")
+    func copiedLater() {
+        let bench = recovering()
+        let client = bench.client()
+        let names = (0..<Limits.copiesMax + 1).map { "k\($0)" }
+        let values = names.map { "VALUE \($0) 0 1\r\nx\r\n" }.joined() + "END\r\n"
+        func read() -> Int {
+            bench.ask(client, "get \(names.joined(separator: " "))\r\n")
+            bench.answer("cache1", "END\r\n")
+            _ = bench.commands("backup1")
+            bench.answer("backup1", values)
+            return bench.commands("backup1").split(separator: "\r\n").filter { $0.hasPrefix("mg ") }.count
+        }
+        #expect(read() == Limits.copiesMax)
+        bench.answer("backup1", String(repeating: "EN\r\n", count: Limits.copiesMax))
+        #expect(read() == 1, "the one that was left over")
+    }
 }
