@@ -73,12 +73,19 @@ let package = Package(
         .executableTarget(
             name: "meridian-load", dependencies: ["EventLoop", "Kernel", arguments], path: "Tests/Benchmarks/meridian-load",
             swiftSettings: house),
+        // What is promised of every parser: for the unit tests, and for the fuzzer (Tests/Fuzzing/run).
+        .target(
+            name: "Fuzzing",
+            dependencies: [
+                "Kernel", "Memcache", "Ring", "Status", "WriteLog", "Replication", "Configuration", "EventLoop", "TLS", "Daemon",
+                "OperatorTools",
+            ], path: "Tests/Fuzzing/Promises", swiftSettings: house),
         tests("Architecture", []),
         tests("Kernel", ["Kernel"]),
-        tests("Memcache", ["Memcache", "Kernel"]),
+        tests("Memcache", ["Memcache", "Kernel", "Fuzzing"]),
         tests("Ring", ["Ring", "Kernel"], data: ["Vectors"]),
-        tests("WriteLog", ["WriteLog", "Kernel"]),
-        tests("Replication", ["Replication", "WriteLog", "Kernel"]),
+        tests("WriteLog", ["WriteLog", "Kernel", "Fuzzing"]),
+        tests("Replication", ["Replication", "WriteLog", "Kernel", "Fuzzing"]),
         tests("Configuration", ["Configuration", "Ring", "Kernel"]),
         tests("SiteLoader", ["SiteLoader", "Configuration"]),
         tests("OperatorTools", ["OperatorTools", "Kernel", "Configuration", "Ring", "Status"]),
@@ -89,5 +96,13 @@ let package = Package(
         tests("EventLoop", ["EventLoop", "Kernel"]),
         tests("Daemon", ["Daemon", "EventLoop", "Status", "Kernel"]),
         tests("Meridian", ["meridian", "Configuration"]),
+        tests("Fuzzing", ["Fuzzing", "Kernel"]),
     ]
 )
+
+// libFuzzer brings the main function, so this program links in a build of Tests/Fuzzing/run alone.
+if Context.environment["MERIDIAN_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "meridian-fuzz", dependencies: ["Fuzzing"], path: "Tests/Fuzzing/Fuzzer", swiftSettings: house))
+}

@@ -7,25 +7,25 @@
 //     6..7  zero
 
 /// The preamble of a peer connection.
-struct Preamble: Equatable {
+package struct Preamble: Equatable {
     /// Its length.
-    static let bytes = 8
+    package static let bytes = 8
     static let version: UInt8 = 1
 
-    var lane: UInt8
+    package var lane: UInt8
 
-    var encoded: [UInt8] { Array("MRDN".utf8) + [Self.version, lane, 0, 0] }
+    package var encoded: [UInt8] { Array("MRDN".utf8) + [Self.version, lane, 0, 0] }
 
     /// Why some bytes are not one.
-    struct Refusal: Error, Equatable {
-        var reason: String
+    package struct Refusal: Error, Equatable {
+        package var reason: String
     }
 
-    init(lane: UInt8) { self.lane = lane }
+    package init(lane: UInt8) { self.lane = lane }
 
     /// Reads what has arrived: nil while it is only the beginning of one. What cannot become a preamble is refused at its
     /// first wrong byte, so that a stranger who waits for an answer does not wait for the time limit.
-    init?(_ bytes: [UInt8]) throws(Refusal) {
+    package init?(_ bytes: [UInt8]) throws(Refusal) {
         let magic = Array("MRDN".utf8)
         guard bytes.starts(with: magic.prefix(bytes.count)) else {
             throw Refusal(reason: "it is not a Meridian proxy (it began with \(Self.printable(bytes)))")

@@ -33,6 +33,8 @@ public struct RingFingerprint: Sendable, Hashable {
 
     /// How the ring `there` differs from this one, for people; nil when it does not.
     public func difference(from there: RingFingerprint) -> String? {
+        // Also where a name stands twice, which no site file says but a peer may.
+        if self == there { return nil }
         if flavour != there.flavour { return "ring hash: \(flavour.rawValue) here, \(there.flavour.rawValue) there" }
         if slotCount != there.slotCount { return "slots: \(slotCount) here, \(there.slotCount) there" }
         let weightsThere = Dictionary(there.servers.map { ($0.name, $0.weight) }, uniquingKeysWith: { first, _ in first })

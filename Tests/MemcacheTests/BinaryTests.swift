@@ -1,3 +1,4 @@
+import Fuzzing
 import Kernel
 import Memcache
 import Testing
@@ -180,8 +181,8 @@ struct BinaryTests {
             }
             for _ in 0..<random.below(4) { bytes[random.below(bytes.count)] = UInt8(truncatingIfNeeded: random.next()) }
             bytes.withUnsafeBytes {
-                MemcacheFuzz.packets($0)
-                MemcacheFuzz.packetReplies($0)
+                Promise.binaryRequests.check($0)
+                Promise.binaryReplies.check($0)
             }
         }
     }

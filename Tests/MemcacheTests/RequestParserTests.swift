@@ -2,14 +2,15 @@
 // memcached itself in `MemcachedDifferentialTests`, which drive the same parser.
 
 import Foundation
+import Fuzzing
 import Kernel
 import Memcache
 import Testing
 
 /// Parses text as a client's whole stream.
-func understood(_ text: String, itemBytesMax: Int = 10_000) -> [MemcacheFuzz.Outcome] {
+func understood(_ text: String, itemBytesMax: Int = 10_000) -> [TextOutcome] {
     Array(text.utf8).withUnsafeBytes {
-        MemcacheFuzz.Outcome.all(in: $0, arriving: [$0.count], itemBytesMax: itemBytesMax)
+        TextOutcome.all(in: $0, arriving: [$0.count], itemBytesMax: itemBytesMax)
     }
 }
 
@@ -129,7 +130,7 @@ struct RequestParserTests {
 
     @Test("a line that never ends closes the connection; a retrieval may be longer, but not endless")
     func longLines() {
-        let closed = [MemcacheFuzz.Outcome.closed(reply: "CLIENT_ERROR line too long\r\n")]
+        let closed = [TextOutcome.closed(reply: "CLIENT_ERROR line too long\r\n")]
         #expect(understood(String(repeating: "x", count: 2_048)).isEmpty)
         #expect(understood(String(repeating: "x", count: 2_049)) == closed)
         #expect(understood("get " + String(repeating: "x ", count: 32_700)).isEmpty)
@@ -164,18 +165,18 @@ struct RequestParserTests {
     @Test("where the packets are cut makes no difference")
     func everySplit() {
         Array(Self.conversation.utf8).withUnsafeBytes { bytes in
-            let whole = MemcacheFuzz.Outcome.all(in: bytes, arriving: [bytes.count])
+            let whole = TextOutcome.all(in: bytes, arriving: [bytes.count])
             #expect(whole.count == 18)
             for cut in 0...bytes.count where cut < 400 || cut % 97 == 0 || cut > bytes.count - 400 {
-                let halves = MemcacheFuzz.Outcome.all(in: bytes, arriving: [cut, bytes.count])
+                let halves = TextOutcome.all(in: bytes, arriving: [cut, bytes.count])
                 #expect(halves == whole, "cut at \(cut)")
             }
-            #expect(MemcacheFuzz.Outcome.all(in: bytes, arriving: Array(1...bytes.count)) == whole, "byte by byte")
+            #expect(TextOutcome.all(in: bytes, arriving: Array(1...bytes.count)) == whole, "byte by byte")
         }
     }
 
     /// How many seeds; `MERIDIAN_FUZZ_SEEDS` asks for more.
-    static let fuzzSeeds = ProcessInfo.processInfo.environment["MERIDIAN_FUZZ_SEEDS"].flatMap { UInt64($0) } ?? 4_000
+    static let fuzzSeeds = ProcessInfo.processInfo.environment["MERIDIAN_FUZZ_SEEDS"].flatMap { UInt64($0) } ?? 1_000
 
     @Test("random bytes, and damaged conversations, never trap and never depend on their packets")
     func randomBytes() {
@@ -199,8 +200,8 @@ struct RequestParserTests {
                 for _ in 0..<random.below(6) { bytes[random.below(bytes.count)] = UInt8(truncatingIfNeeded: random.next()) }
             }
             bytes.withUnsafeBytes {
-                MemcacheFuzz.requests($0)
-                MemcacheFuzz.replies($0)
+                Promise.textRequests.check($0)
+                Promise.textReplies.check($0)
             }
         }
     }

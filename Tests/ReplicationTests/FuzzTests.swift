@@ -1,4 +1,5 @@
 import Foundation
+import Fuzzing
 import Kernel
 import Replication
 import Testing
@@ -51,17 +52,9 @@ import Testing
         }
     }
 
-    /// Decodes to the end or to the first error; whatever is a message has the very bytes it came from.
+    /// Decodes to the end or to the first error; whatever is a message has the very bytes it came from (`Tests/Fuzzing`).
     private func take(_ bytes: [UInt8]) {
-        let queue = ByteQueue()
-        queue.append(bytes)
-        while true {
-            let before = [UInt8](queue.readable)
-            guard let message = try? FrameCodec.decode(from: queue, valueBytesMax: valueBytesMax) else {
-                #expect(queue.count == before.count)
-                return
-            }
-            #expect(frame(message) == Array(before.prefix(before.count - queue.count)))
-        }
+        let asTheyAre: UInt8 = 1
+        Promise.peerFrames.check([asTheyAre] + bytes)
     }
 }

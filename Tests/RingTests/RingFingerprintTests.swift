@@ -16,6 +16,13 @@ import Testing
         #expect(here.difference(from: there([("cache3", 1), ("cache1", 1), ("cache2", 1)])) == nil)
     }
 
+    @Test func `a ring that lists a name twice does not differ from itself, and does from one that lists it once`() {
+        let twice = there([("cache1", 1), ("cache1", 3)])
+        #expect(twice.difference(from: twice) == nil)
+        #expect(twice.difference(from: there([("cache1", 1)])) != nil)
+        #expect(there([("cache1", 1)]).difference(from: twice) != nil)
+    }
+
     @Test func `a weight that differs is named`() {
         let other = there([("cache1", 1), ("cache2", 3), ("cache3", 1)])
         #expect(here.difference(from: other) == "server cache2: weight 1 here, 3 there")

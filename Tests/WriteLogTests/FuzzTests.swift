@@ -1,9 +1,10 @@
 import Foundation
+import Fuzzing
 import Kernel
 import Testing
 import WriteLog
 
-/// Bytes that nobody wrote, from seeds: no crash, and the promises of `LogFuzz`.
+/// Bytes that nobody wrote, from seeds: no crash, and the promises of the log (`Tests/Fuzzing`).
 @Suite struct FuzzTests {
     /// How many seeds; `MERIDIAN_FUZZ_SEEDS` asks for more.
     static let seeds = ProcessInfo.processInfo.environment["MERIDIAN_FUZZ_SEEDS"].flatMap { UInt64($0) } ?? 60
@@ -12,10 +13,8 @@ import WriteLog
     func noise() {
         for seed in 0..<Self.seeds {
             var random = SeededRandom(seed: seed)
-            let bytes = [UInt8].random(&random, random.below(3 * LogFuzz.segmentBytes))
-            LogFuzz.record(Array(bytes.prefix(600)))
-            LogFuzz.log(bytes)
-            LogFuzz.cursor(bytes)
+            let bytes = [UInt8].random(&random, random.below(3 * LogFormat.segmentBytesMin))
+            read(bytes)
         }
     }
 
@@ -39,8 +38,14 @@ import WriteLog
             default: bytes.removeLast(random.below(min(bytes.count, 3000)))
             }
         }
-        LogFuzz.log([0] + bytes)
-        LogFuzz.cursor(bytes)
-        LogFuzz.record(Array(bytes.prefix(600)))
+        read(bytes)
+    }
+
+    /// Reads bytes as they are, as one record and as a log.
+    private func read(_ bytes: [UInt8]) {
+        let asTheyAre: UInt8 = 1
+        Promise.logRecord.check([asTheyAre] + bytes.prefix(600))
+        Promise.logRecovery.check([asTheyAre, 0] + bytes)
+        Promise.logCursor.check([asTheyAre, 0] + bytes)
     }
 }
