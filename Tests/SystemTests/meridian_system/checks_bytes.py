@@ -10,10 +10,12 @@ import random
 import re
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from meridian_system.binary_packets import NEVER, Request
 from meridian_system.client import Client, ConnectionLost, Endpoint, retrieve, store
 from meridian_system.checks_strangers import PREAMBLE
 from meridian_system.commands import RandomCommands
@@ -71,25 +73,56 @@ def _mutated(source: random.Random, text: bytes) -> bytes:
     return bytes(data)
 
 
+def _conversation(source: random.Random, commands: RandomCommands) -> list[bytes]:
+    """What one client sends, in pieces: text, or packets, most of them spoiled."""
+    if source.random() < 0.5:
+        pieces = [commands.piece() for _ in range(source.randint(1, 8))]
+    else:
+        pieces = [_packet(source) for _ in range(source.randint(1, 12))]
+    pieces = [piece if source.random() < 0.9 else source.randbytes(source.choice((1, 100, 5_000))) for piece in pieces]
+    # A first byte that was spoiled decides the protocol of all that follows: that is wanted too, though not always.
+    return [piece if source.random() < 0.3 else _mutated(source, piece) for piece in pieces]
+
+
+def _packet(source: random.Random) -> bytes:
+    """A binary packet: of any opcode and shape, its lengths and CAS value right or not."""
+    key = source.choice((b"k", b"a b", b"k" * 250, b"k" * 251, b"", b"\r\n", source.randbytes(20)))
+    shapes = (b"", struct.pack(">I", 60), struct.pack(">II", 5, 60), struct.pack(">QQI", 1, 7, source.choice((0, NEVER))))
+    value = b"v" * source.choice((0, 0, 1, 100, 5_000))
+    lies = source.random() < 0.3
+    lengths = (0, 1, 24, 250, 251, 65_535)
+    packet = Request(
+        source.randrange(0x28) if source.random() < 0.9 else source.randrange(256),
+        key,
+        source.choice(shapes),
+        value,
+        cas=source.choice((0, 0, 0, 1, 2**64 - 1)),
+        vbucket=source.choice((0, 0, 0, 7)),
+        data_type=source.choice((0, 0, 0, 1)),
+        key_length=source.choice(lengths) if lies else None,
+        extras_length=source.choice((0, 4, 8, 20, 255)) if lies and source.random() < 0.5 else None,
+        body_length=source.choice((0, 3, 100, 2_000_000, 2**31, 2**32 - 1)) if lies and source.random() < 0.5 else None,
+    )
+    return packet.encode(source.randrange(2**32), 0)
+
+
 def fuzz_clients(world: World, seed: int, budget: float) -> str:
-    """Mutated and random bytes from many connections."""
+    """Mutated and random text and packets from many connections."""
     with world.federation(f"fuzz-clients-{seed}") as federation:
         proxy = federation.north.proxies["n1"]
         before = resident_megabytes(proxy)
         source = random.Random(seed)
         commands = RandomCommands(seed)
         deadline = time.monotonic() + budget
-        connections, sent = 0, 0
+        connections, sent, packets = 0, 0, 0
         while time.monotonic() < deadline:
             connections += 1
             client = proxy.clients.connect(3.0)
             with client:
                 client.settimeout(0.02)
                 try:
-                    for _ in range(source.randint(1, 8)):
-                        piece = commands.piece() if source.random() < 0.9 else source.randbytes(source.choice((1, 100, 5_000)))
-                        if source.random() < 0.8:
-                            piece = _mutated(source, piece)
+                    for piece in _conversation(source, commands):
+                        packets += piece[:1] == b"\x80"
                         client.sendall(piece)
                         sent += len(piece)
                         if source.random() < 0.5:
@@ -104,7 +137,8 @@ def fuzz_clients(world: World, seed: int, budget: float) -> str:
         federation.wait_quiet()
         grown = resident_megabytes(proxy) - before
         require(grown < _GROWTH_MEGABYTES_MAX, f"{proxy.name} grew by {grown:.0f} MB over {connections} bad connections")
-        return f"{connections} connections, {sent / 1e6:.1f} MB of mutated commands, seed {seed}; the proxy lives, serves, grew by {grown:.0f} MB"
+        require(packets * 4 > connections, f"only {packets} packets among {connections} connections")
+        return f"{connections} connections, {sent / 1e6:.1f} MB of mutated commands and {packets} packets, seed {seed}; the proxy lives, serves, grew by {grown:.0f} MB"
 
 
 def slow_reader(world: World) -> str:
