@@ -17,7 +17,7 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -138,6 +138,8 @@ class Options:
     backup: bool = True
     settings: str = ""
     """Further lines for both site files."""
+    also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Further addresses at which proxies take clients, by the proxy's name."""
 
 
 class Federation:
@@ -284,7 +286,7 @@ class Federation:
         for proxy in site.proxies.values():
             lines += [
                 f"  - name: {proxy.name}",
-                f"    clients: [{_quoted(str(proxy.clients))}]",
+                f"    clients: [{', '.join(map(_quoted, (str(proxy.clients), *self.options.also.get(proxy.name, ()))))}]",
                 f"    admin: {_quoted(str(proxy.admin))}",
                 f"    folder: {_quoted(str(proxy.folder))}",
                 f"    certificate: {_quoted(str(proxy.certificate))}",

@@ -24,7 +24,9 @@ from meridian_system.checks_durability import check_disk
 from meridian_system.checks_flush import check_flush
 from meridian_system.checks_magent import check_backup, check_placement, check_start
 from meridian_system.checks_php import check_php
+from meridian_system.checks_suites import SUITES, check_suite, suites_can_fail
 from meridian_system.client import Endpoint
+from meridian_system.client_packages import Packages, installed
 from meridian_system.compare import compare
 from meridian_system.differential import Differential
 from meridian_system.federation import Options, Site
@@ -155,6 +157,24 @@ def _capable(endpoint: Endpoint) -> dict[str, bool]:
     return cases
 
 
+def _not_installed() -> Packages:
+    raise Failed("the client libraries were not installed")
+
+
+def _prepared() -> Callable[[], Packages]:
+    """Installs the client libraries; what went wrong is the outcome of each check that needs them."""
+    try:
+        found = installed(lambda text: print(text, flush=True))
+        return lambda: found
+    except (Failed, OSError) as error:
+        text = str(error)
+
+        def fail() -> Packages:
+            raise Failed(text)
+
+        return fail
+
+
 def main() -> int:
     """Runs the suite; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python3 -m meridian_system.suite")
@@ -171,6 +191,7 @@ def main() -> int:
     seed = arguments.seed if arguments.seed is not None else 1
     seeds = _SEEDS if arguments.seed is None else (seed,)
 
+    packages: Callable[[], Packages] = _not_installed
     tests: dict[str, Callable[[World], str]] = {
         "the tools can fail": tools_can_fail,
         "the binary tools can fail": binary_tools_can_fail,
@@ -188,6 +209,11 @@ def main() -> int:
         "php memcached text": lambda world: check_php(world, MEMCACHED_TEXT),
         "php memcached binary": lambda world: check_php(world, MEMCACHED_BINARY),
         "php memcache text": lambda world: check_php(world, MEMCACHE),
+        "client suites can fail": lambda world: suites_can_fail(world, packages()),
+        **{
+            f"client suite {name}": lambda world, suite=suite: check_suite(world, packages(), suite)  # type: ignore[misc]
+            for name, suite in SUITES.items()
+        },
         "fuzz clients": lambda world: fuzz_clients(world, seed, arguments.budget),
         "fuzz peers": lambda world: fuzz_peers(world, seed, arguments.budget),
         "fuzz admin": lambda world: fuzz_admin(world, seed),
@@ -199,6 +225,8 @@ def main() -> int:
     if arguments.list:
         print("\n".join(chosen))
         return 0
+    if any(name.startswith("client suite") for name in chosen):
+        packages = _prepared()
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="meridian-system.", dir="/tmp"))
     supervisor = Supervisor()
     watch_signals(supervisor)
