@@ -35,6 +35,8 @@ _HOST = "127.0.0.1"
 _PORTS = (11_211, 5_000)
 _SOCKET = "memcached.sock"
 _SECONDS_MAX = 600.0
+_TRIES_MAX = 5
+"""How often a test is asked again that depends on when the clock ticks."""
 _CLONE_NEWNS = 0x0002_0000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x4_0000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -50,6 +52,8 @@ class Suite:
     """So many tests pass against a memcached; if fewer do, the suite has not really run."""
     explained: Mapping[str, str] = field(default_factory=dict)
     """Tests that a proxy fails by intention, and why."""
+    timed: Mapping[str, str] = field(default_factory=dict)
+    """Tests that fail against anything now and then, and why: they are asked again."""
 
 
 _DISCOVERY = (
@@ -64,6 +68,7 @@ SUITES = {
             f"tests.test_autoconf.AutoConfTests.{name}": _DISCOVERY
             for name in ("test_autoconf", "test_autoconf_only_cname", "test_no_autoconf")
         },
+        {"tests.test_client.ClientTests.test_touch": "stores for one second, which ends when memcached's clock ticks next"},
     ),
     BMEMCACHED: Suite(BMEMCACHED, "test", 240),
 }
@@ -152,6 +157,19 @@ def _as_tmp() -> Iterator[Path]:
 
 def _run(packages: Packages, suite: Suite, folder: Path, seen: Path, namespace: Namespace | None) -> dict[str, str]:
     """Runs the suite; returns each test's outcome: passed, failed or skipped, with the reason."""
+    outcomes = _pytest(packages, suite, folder, seen, namespace)
+    for test in suite.timed:
+        for _ in range(_TRIES_MAX):
+            if outcomes.get(test) == "passed":
+                break
+            group, name = test.split(".")[-2:]
+            outcomes.update(_pytest(packages, suite, folder, seen, namespace, "-k", f"{group} and {name}"))
+    return outcomes
+
+
+def _pytest(
+    packages: Packages, suite: Suite, folder: Path, seen: Path, namespace: Namespace | None, *options: str
+) -> dict[str, str]:
     parent = os.getpid()
     place = str(seen).encode()
 
@@ -163,21 +181,21 @@ def _run(packages: Packages, suite: Suite, folder: Path, seen: Path, namespace: 
             raise OSError(ctypes.get_errno(), "making a mount namespace (it takes root, or user namespaces)")
         die_with_parent(parent)
 
-    sources = packages.tests(suite.package)
     command = [
         str(packages.python), "-m", "pytest", "-p", "no:cacheprovider", "--continue-on-collection-errors", "-q", "-ra",
-        "--junitxml=/tmp/outcomes.xml", suite.folder,
+        "--junitxml=/tmp/outcomes.xml", *options, suite.folder,
     ]  # fmt: skip
     environment = {**os.environ, "MEMCACHED_HOST": _HOST, "MEMCACHED_PORT": str(_PORTS[0]), "PYTHONDONTWRITEBYTECODE": "1"}
-    with (folder / "pytest.log").open("wb") as log:
+    report = seen / "outcomes.xml"
+    report.unlink(missing_ok=True)
+    with (folder / "pytest.log").open("ab") as log:
         try:
             done = subprocess.run(
-                command, cwd=sources, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                timeout=_SECONDS_MAX, preexec_fn=prepare,
+                command, cwd=packages.tests(suite.package), env=environment, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, timeout=_SECONDS_MAX, preexec_fn=prepare,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise Failed(f"the tests of {suite.package} did not end within {_SECONDS_MAX:.0f} s; see {log.name}") from None
-    report = seen / "outcomes.xml"
     require(report.exists(), f"the tests of {suite.package} ended with {done.returncode} and no outcomes; see {log.name}")
     shutil.copy(report, folder)
     return {f"{case.get('classname')}.{case.get('name')}": _outcome(case) for case in XML.parse(report).iter("testcase")}
