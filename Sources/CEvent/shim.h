@@ -9,10 +9,12 @@
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -32,6 +35,9 @@
 // Linux calls that the C library shows only under _GNU_SOURCE, which Swift's own Glibc module is not built with.
 extern int accept4(int descriptor, struct sockaddr *name, socklen_t *length, int flags);
 extern int pthread_setname_np(pthread_t thread, const char *name);
+extern int setresuid(uid_t real, uid_t effective, uid_t saved);
+extern int setresgid(gid_t real, gid_t effective, gid_t saved);
+extern int initgroups(const char *user, gid_t group);
 
 // ---- Readiness: libevent's callbacks only note what is ready; Swift reads the list after the wait. ----
 
@@ -318,10 +324,70 @@ static inline int meridian_exists(const char *path) {
     return lstat(path, &found) == 0;
 }
 
+// Unacknowledged or unread for so long, the connection is given up: keep-alive is silent while data is on its way.
+static inline void meridian_socket_user_timeout(int descriptor, unsigned milliseconds) {
+    setsockopt(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
+}
+
+// Gives a file that we made to a group, by name; 0 or an errno (ENOENT: no such group).
+static inline int meridian_set_group(const char *path, const char *name) {
+    char room[16384];
+    struct group entry, *found = NULL;
+    int failure = getgrnam_r(name, &entry, room, sizeof room, &found);
+    if (failure) return failure;
+    if (!found) return ENOENT;
+    return chown(path, (uid_t)-1, found->gr_gid) < 0 ? errno : 0;
+}
+
+// ---- Privileges ----
+
+struct meridian_account {
+    uid_t user;
+    gid_t group;
+};
+
+// Looks a user up by name, and a group unless it is empty (then it is the user's own); 0, ENOENT for the user, ESRCH for
+// the group, or another errno.
+static inline int meridian_account_named(const char *user, const char *group, struct meridian_account *account) {
+    char room[16384];
+    struct passwd entry, *found = NULL;
+    int failure = getpwnam_r(user, &entry, room, sizeof room, &found);
+    if (failure) return failure;
+    if (!found) return ENOENT;
+    account->user = found->pw_uid;
+    account->group = found->pw_gid;
+    if (*group) {
+        struct group other, *known = NULL;
+        failure = getgrnam_r(group, &other, room, sizeof room, &known);
+        if (failure) return failure;
+        if (!known) return ESRCH;
+        account->group = known->gr_gid;
+    }
+    return 0;
+}
+
+// Becomes another user for good, with that user's groups; 0 or an errno. Before any thread is started: the kernel changes
+// one thread only, and the C library the others one after the other.
+static inline int meridian_become(const char *name, const struct meridian_account *account) {
+    if (initgroups(name, account->group) < 0) return errno;
+    if (setresgid(account->group, account->group, account->group) < 0) return errno;
+    if (setresuid(account->user, account->user, account->user) < 0) return errno;
+    // Not even a program with the set-user-id bit gives anything back.
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return errno;
+    return 0;
+}
+
+// Whether root can be had back: tried, not assumed.
+static inline int meridian_can_regain(void) { return setuid(0) == 0 || seteuid(0) == 0 || setgid(0) == 0 || setegid(0) == 0; }
+
 // Raises the limit on open files as far as allowed, to at most `wanted`, and returns what it is now.
 static inline uint64_t meridian_raise_open_files(uint64_t wanted) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return 0;
+    if (limit.rlim_max < wanted && limit.rlim_max != RLIM_INFINITY) {
+        struct rlimit higher = {wanted, wanted};
+        if (setrlimit(RLIMIT_NOFILE, &higher) == 0) return wanted;  // root may
+    }
     if (limit.rlim_cur < wanted) {
         limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
         setrlimit(RLIMIT_NOFILE, &limit);

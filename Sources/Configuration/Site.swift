@@ -20,6 +20,10 @@ public struct Site: Sendable, Hashable {
     public var times: SiteTimes
     /// Bytes of a log segment, a power of two.
     public var segmentBytes: Int
+    /// What all clients of a proxy together may have.
+    public var clients = ClientPolicy()
+    /// As whom a proxy runs; nil is whoever started it.
+    public var account: Account?
 
     /// When a write is answered (`federation.md` section 4).
     public enum Durability: String, Sendable, Hashable, CaseIterable {
@@ -154,6 +158,12 @@ public struct SiteTimes: Sendable, Hashable {
     public var streamTimeoutMilliseconds = 3_000
     /// How often the log is synced when no write waits for it.
     public var syncMilliseconds = 200
+    /// How long a client may take from the first byte of a request to its last.
+    public var clientRequestMilliseconds = 30_000
+    /// How long a client may read nothing of what waits for it.
+    public var clientStalledMilliseconds = 60_000
+    /// How long a client may send no command; 0 is for ever.
+    public var clientIdleMilliseconds = 0
 
     /// The defaults.
     public init() {}

@@ -25,10 +25,12 @@ struct SiteFile {
     /// Silence counts as death only after this many heartbeats failed to come.
     static let heartbeatsMissedMin = 6
 
-    private static let keys = [
-        "site", "federation", "servers", "backups", "proxies", "authority", "loops", "durability", "unreachable-reads", "flush",
-        "times", "log-segment", "connections-max",
-    ]
+    private static let keys =
+        [
+            "site", "federation", "servers", "backups", "proxies", "authority", "loops", "durability", "unreachable-reads",
+            "flush",
+            "times", "log-segment", "connections-max",
+        ] + ClientPolicyFile.keys
 
     init(_ problems: ProblemList, cores: Int) {
         self.problems = problems
@@ -83,12 +85,18 @@ struct SiteFile {
         }
         let flush = fields["flush"].map { problems.choice($0, "flush", of: Site.FlushPolicy.self) } ?? .local
         let times = fields["times"].map(readTimes) ?? SiteTimes()
+        let all = ClientPolicyFile(problems: problems)
+        let policy = all.read(fields, loops: loops, itemBytesMax: federation?.itemBytesMax)
+        let account = all.readAccount(fields)
         guard let name, let primaries, let backups, let proxies, let loops, let durability, let unreachable = reads ?? .miss,
-            let flush, let times, let segment
+            let flush, let times, let segment, let policy
         else { return nil }
-        return Site(
+        var site = Site(
             name: name, primaries: primaries, backups: backups, proxies: proxies, loops: loops, durability: durability,
             unreachable: unreachable, flush: flush, times: times, segmentBytes: segment)
+        site.clients = policy
+        site.account = account
+        return site
     }
 
     private struct SharedByProxies {
@@ -346,12 +354,18 @@ extension SiteFile {
         ("retry-min", \.retryMinMilliseconds), ("retry-max", \.retryMaxMilliseconds),
         ("heartbeat", \.heartbeatMilliseconds), ("sibling-timeout", \.siblingTimeoutMilliseconds),
         ("stream-timeout", \.streamTimeoutMilliseconds), ("sync", \.syncMilliseconds),
+        ("client-request", \.clientRequestMilliseconds), ("client-stalled", \.clientStalledMilliseconds),
+        ("client-idle", \.clientIdleMilliseconds),
     ]
+
+    /// The one time that nobody needs to set: its default is no limit.
+    private static let timeThatMayBeOff = "client-idle"
 
     private func readTimes(_ node: Node) -> SiteTimes? {
         guard let fields = Fields(node, "times", known: Self.timeKeys.map(\.key), problems) else { return nil }
         var times = SiteTimes()
         for (key, path) in Self.timeKeys {
+            if key == Self.timeThatMayBeOff, fields[key]?.scalar?.string == "off" { continue }
             guard let node = fields[key], let value = problems.duration(node, key, in: Self.milliseconds) else { continue }
             times[keyPath: path] = value
         }

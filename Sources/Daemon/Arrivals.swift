@@ -8,16 +8,9 @@ import Synchronization
 import TLS
 
 extension LaneShell {
-    /// A memcached client, unless there are too many.
+    /// A memcached client that has a place.
     func welcome(_ descriptor: Int32, from address: String) {
-        let count = shared.clientCount.add(1, ordering: .relaxed).newValue
-        guard count <= shared.proxy.clientConnectionsMax else {
-            shared.clientCount.subtract(1, ordering: .relaxed)
-            shared.clientsRejected.add(1, ordering: .relaxed)
-            Descriptor.writeOnce(descriptor, "SERVER_ERROR Too many open connections\r\n")
-            Descriptor.close(descriptor)
-            return
-        }
+        Descriptor.setUserTimeout(descriptor, milliseconds: shared.site.times.clientStalledMilliseconds)
         let connection = take(descriptor, .client, .open)
         connection.socket?.isReading = true
         step(.accepted(connection.id, .client(from: address)))

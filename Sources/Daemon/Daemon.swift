@@ -56,15 +56,19 @@ public enum Daemon {
         let identity = PeerIdentity(federation: federation.name, site: site.name, proxy: proxy.name)
         let tls = launch.isAlone ? nil : try DaemonStart.certificates(proxy, identity: identity)
         try DaemonStart.checkLaneCount(proxy, loops: site.loops)
-        raiseFileLimit(proxy, loops: site.loops, logger: logger)
-        let sockets = try DaemonStart.bind(proxy, loops: site.loops, isAlone: launch.isAlone)
+        let places = clientPlaces(proxy, loops: site.loops, logger: logger)
+        let sockets = try DaemonStart.bind(proxy, loops: site.loops, policy: site.clients, isAlone: launch.isAlone)
         try launch.account?.become(owning: [proxy.folder] + [proxy.admin].compactMap(\.unixPath))
-        if getuid() == 0 { logger.warning("running as root; a user of its own is enough for a proxy") }
+        try DaemonStart.dropPrivileges(site.account, sockets, logger: logger)
+        if getuid() == 0 {
+            logger.warning("running as root; a user of its own is enough for a proxy: set 'user' in the site file")
+        }
         let lanes = try DaemonStart.openLanes(federation: federation, site: site, proxy: proxy, logger: logger)
         let shared: SharedState
         do throws(SocketError) {
             shared = try SharedState(
-                federation: federation, site: site, proxy: proxy, tls: tls, logger: logger, whenServing: launch.whenServing)
+                federation: federation, site: site, proxy: proxy, tls: tls, logger: logger, whenServing: launch.whenServing,
+                clientPlaces: places)
         } catch {
             throw DaemonFailure(.system, error.description)
         }
@@ -77,16 +81,21 @@ public enum Daemon {
         try runLoops(shared, sockets, lanes, signals)
     }
 
-    private static func raiseFileLimit(_ proxy: SiteProxy, loops: Int, logger: Logger) {
-        let wanted = proxy.clientConnectionsMax + loops * DaemonLimits.filesPerLaneMin
+    /// How many clients there may be: connections-max, or what open files there are besides those that memcached servers,
+    /// peers and the log need. Clients must never take the descriptor with which a server is reached again.
+    private static func clientPlaces(_ proxy: SiteProxy, loops: Int, logger: Logger) -> Int {
+        let reserve = loops * DaemonLimits.filesPerLaneMin + DaemonLimits.filesPerProcessMin
+        let wanted = proxy.clientConnectionsMax + reserve
         let limit = Descriptor.raiseLimit(to: wanted)
-        if limit < wanted {
+        let places = max(1, min(proxy.clientConnectionsMax, limit - reserve))
+        if places < proxy.clientConnectionsMax {
             logger.warning(
                 """
-                the limit on open files is \(limit), connections-max \(proxy.clientConnectionsMax) needs \(wanted); beyond it clients \
-                wait to be accepted; raise it (ulimit -n, LimitNOFILE=) or lower connections-max
+                only \(places) clients at a time: the limit on open files is \(limit), connections-max \
+                \(proxy.clientConnectionsMax) needs \(wanted); raise it (ulimit -n, LimitNOFILE=) or lower connections-max
                 """)
         }
+        return places
     }
 
     /// Loops 1… have threads of their own, loop 0 has this one.

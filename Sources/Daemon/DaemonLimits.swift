@@ -6,6 +6,8 @@ enum DaemonLimits {
     static let filesPerLaneMin = 128
     /// How long a client's replies wait for those behind them while the loop has other things to do.
     static let patienceMicroseconds: UInt64 = 300
+    /// Open files that a process needs besides its lanes': listeners, preambles, the admin endpoint, certificates.
+    static let filesPerProcessMin = 64
     /// How often a lane looks at its time-outs and hangs up its report.
     static let housekeepingMicroseconds: UInt64 = 100_000
     /// A queue that held so much, or was left over from an earlier turn, is reported as drained when it runs empty.
@@ -14,8 +16,6 @@ enum DaemonLimits {
     static let encryptRoundsMax = 4
     /// How long a connection that is being closed may take to send what it still has.
     static let closingMicroseconds: UInt64 = 5_000_000
-    /// How long a client that reads nothing of what waits for it is kept.
-    static let stalledClientMicroseconds: UInt64 = 60_000_000
     /// How long a client that has closed its sending side is kept for the replies that it may be owed.
     static let halfClosedMicroseconds: UInt64 = 2_000_000
     /// The same, after a reply has been sent.

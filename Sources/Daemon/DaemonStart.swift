@@ -83,7 +83,9 @@ enum DaemonStart {
     }
 
     /// Binds all addresses; for a proxy that is alone there is none for replication.
-    static func bind(_ proxy: SiteProxy, loops: Int, isAlone: Bool) throws(DaemonFailure) -> BoundSockets {
+    static func bind(
+        _ proxy: SiteProxy, loops: Int, policy: ClientPolicy, isAlone: Bool
+    ) throws(DaemonFailure) -> BoundSockets {
         do throws(SocketError) {
             var sockets = BoundSockets(clients: Array(repeating: [], count: loops), admin: try bindAdmin(proxy.admin))
             for address in proxy.clients {
@@ -91,7 +93,8 @@ enum DaemonStart {
                 case .tcp(let address):
                     let sets = try BoundSocket.tcp(host: address.host, port: address.port, shared: loops)
                     for (loop, set) in sets.enumerated() { sockets.clients[loop] += set }
-                case .unix(let path): sockets.unixClients.append(try BoundSocket.unix(path: path, mode: 0o666))
+                case .unix(let path):
+                    sockets.unixClients.append(try BoundSocket.unix(path: path, mode: policy.unixMode, group: policy.unixGroup))
                 }
             }
             let replication = proxy.replication
@@ -115,6 +118,22 @@ enum DaemonStart {
             }
             return try BoundSocket.tcp(host: address.host, port: address.port)[0][0]
         }
+    }
+
+    /// Once the addresses are bound and the key is read, root has nothing left to do.
+    static func dropPrivileges(_ account: Account?, _ sockets: BoundSockets, logger: Logger) throws(DaemonFailure) {
+        guard let account else { return }
+        let paths = (sockets.unixClients + [sockets.admin]).compactMap(\.path)
+        for path in paths { Privileges.give(path, to: account.user) }
+        do throws(SocketError) {
+            try Privileges.become(user: account.user, group: account.group)
+        } catch {
+            // The sockets' files are still ours to remove.
+            for bound in sockets.unixClients + [sockets.admin] { bound.close() }
+            throw DaemonFailure(.configuration, error.description)
+        }
+        let group = account.group.map { " group=\($0)" } ?? ""
+        logger.notice("running as user=\(account.user)\(group)")
     }
 
     /// Locks and reads every lane's log, side by side.

@@ -78,7 +78,7 @@ final class FrontDesk {
         case .replication where ready.token >= Self.clientTokens:
             let place = Int(ready.token - Self.clientTokens)
             guard place < clients.count else { return }
-            clients[place].accept { accepted in
+            shared.admit(from: clients[place]) { accepted in
                 shared.mailboxes[nextLoop].post(.client(descriptor: accepted.descriptor, address: accepted.peer.description))
                 nextLoop = (nextLoop + 1) % shared.mailboxes.count
             }
@@ -89,7 +89,8 @@ final class FrontDesk {
 
     /// Time passes.
     func keepHouse(at monotonic: UInt64) {
-        for listener in replication + clients where listener.isExhausted { listener.resume() }
+        for listener in replication where listener.pause != nil { listener.resume() }
+        for listener in clients { shared.reopen(listener, at: monotonic) }
         for (token, arrival) in arrivals where arrival.deadline <= monotonic {
             refuse(arrival, token: token, "it sent no preamble in time", at: monotonic)
         }

@@ -44,7 +44,6 @@ final class LaneShell {
     /// What the shell has to report and has not yet.
     var reports: [Input] = []
     var peerRefusals = LogThrottles()
-    private var exhaustion = LogThrottle()
 
     private let mailboxWatch: Watch
     private var nextHousekeeping: UInt64 = 0
@@ -133,7 +132,7 @@ final class LaneShell {
             for message in shared.mailboxes[number].take() { handle(message) }
         case .clients:
             if Int(ready.token) < clientListeners.count {
-                clientListeners[Int(ready.token)].accept { welcome($0.descriptor, from: $0.peer.description) }
+                shared.admit(from: clientListeners[Int(ready.token)]) { welcome($0.descriptor, from: $0.peer.description) }
             }
         case .replication, .preamble, .signals:
             front?.handle(ready, at: now.monotonicMicroseconds)
@@ -211,7 +210,7 @@ final class LaneShell {
             guard let connection = connection(id) else { return }
             step(input)
             drop(connection)
-        case .connected(let id), .drained(let id), .received(let id):
+        case .connected(let id), .drained(let id), .stalled(let id), .received(let id):
             if let connection = connection(id), connection.phase == .open { step(input) }
         default: step(input)
         }
@@ -277,12 +276,7 @@ final class LaneShell {
     private func keepHouse() {
         let monotonic = now.monotonicMicroseconds
         nextHousekeeping = monotonic + DaemonLimits.housekeepingMicroseconds
-        for listener in clientListeners where listener.isExhausted {
-            if let note = exhaustion.permit(atMonotonic: monotonic) {
-                log(.warning, "no descriptors left for clients at \(listener.bound.name); they wait; raise ulimit -n\(note)")
-            }
-            listener.resume()
-        }
+        for listener in clientListeners { shared.reopen(listener, at: monotonic) }
         giveUpOverdue(monotonic)
         var status = node.status(at: now)
         status.gauges["connections"] = Double(node.connections.count)

@@ -17,6 +17,8 @@ extension SharedState {
             facts.systemMicroseconds = Self.microseconds(usage.ru_stime)
         }
         facts.clients = clientCount.load(ordering: .relaxed)
+        facts.clientPlaces = clientPlaces
+        facts.listenersPaused = listenersPaused.load(ordering: .relaxed)
         facts.clientsRejected = clientsRejected.load(ordering: .relaxed)
         for (other, status) in board.all.enumerated() where other != lane {
             facts.otherLoops.merge(status?.counters ?? [:]) { $0 &+ $1 }

@@ -45,26 +45,33 @@ final class SharedState: Sendable {
     let resolver = Resolver()
     let mailboxes: [Mailbox<LaneMessage>]
     let startedAtMicroseconds = Clock.monotonicMicroseconds()
-    /// Client connections of all loops.
+    /// Client connections of all loops, and places taken for such as are about to be accepted.
     let clientCount = Atomic<Int>(0)
+    /// Most of them.
+    let clientPlaces: Int
+    /// How often a listener stopped because all places were taken.
+    let listenersPaused = Atomic<UInt64>(0)
     /// Clients that were turned away because there were too many.
     let clientsRejected = Atomic<UInt64>(0)
     /// Lanes that have begun to serve.
     let lanesServing = Atomic<Int>(0)
     /// To be called once when all lanes serve.
     let whenServing: @Sendable () -> Void
+    /// Throttles the line about descriptors.
+    let exhaustion = Guarded(LogThrottle())
     /// None for a proxy that is alone.
     private let tls: Guarded<TLSContext?>
 
     init(
         federation: Federation, site: Site, proxy: SiteProxy, tls: TLSContext?, logger: Logger,
-        whenServing: @escaping @Sendable () -> Void
+        whenServing: @escaping @Sendable () -> Void, clientPlaces: Int
     ) throws(SocketError) {
         self.federation = federation
         self.site = site
         self.proxy = proxy
         self.logger = logger
         self.whenServing = whenServing
+        self.clientPlaces = clientPlaces
         identity = PeerIdentity(federation: federation.name, site: site.name, proxy: proxy.name)
         board = StatusBoard(lanes: site.loops)
         var boxes: [Mailbox<LaneMessage>] = []

@@ -114,6 +114,7 @@ extension LaneShell {
         case .some:
             connection.mayBeOwed = false
             if !connection.hasBacklog || outgoing.count < waiting { stalled(connection) }
+            if !connection.hasBacklog && connection.isClient { reports.append(.stalled(connection.id)) }
             connection.hasBacklog = true
         case .failed(let code): lose(connection, SystemError.text(code))
         }
@@ -135,7 +136,7 @@ extension LaneShell {
     /// A client that reads nothing is given up in the end; the core watches over backends and peers itself.
     private func stalled(_ connection: Connection) {
         if connection.phase == .open && connection.isClient && !connection.isHalfClosed {
-            setDeadline(connection, after: DaemonLimits.stalledClientMicroseconds)
+            setDeadline(connection, after: UInt64(shared.site.times.clientStalledMilliseconds) * 1_000)
         }
     }
 
@@ -190,7 +191,7 @@ extension LaneShell {
         connection.socket = nil
         connections[Int(connection.id.index)] = nil
         node.connections.release(connection.id)
-        if connection.isClient { shared.clientCount.subtract(1, ordering: .relaxed) }
+        if connection.isClient { shared.leavePlace() }
     }
 
     /// One line for an unwelcome peer, unless there were many.

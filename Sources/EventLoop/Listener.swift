@@ -47,7 +47,8 @@ public struct BoundSocket: Sendable {
     }
 
     /// Binds a unix socket. A file that a dead process left behind is replaced; one that somebody listens on is not.
-    public static func unix(path: String, mode: UInt32 = 0o660) throws(SocketError) -> BoundSocket {
+    /// Mode and group are in place before anybody can connect.
+    public static func unix(path: String, mode: UInt32 = 0o660, group: String? = nil) throws(SocketError) -> BoundSocket {
         let name = "unix:\(path)"
         let address = try SocketAddress(path: path)
         if meridian_exists(path) != 0 {
@@ -66,8 +67,19 @@ public struct BoundSocket: Sendable {
             unlink(path)
         }
         let descriptor = try bind(address, name: name, shared: false)
+        let bound = BoundSocket(descriptor: descriptor, name: name, path: path)
         chmod(path, mode_t(mode))
-        return BoundSocket(descriptor: descriptor, name: name, path: path)
+        if let group {
+            let failure = meridian_set_group(path, group)
+            guard failure == 0 else {
+                bound.close()
+                throw SocketError(
+                    action: "give", subject: "\(name) to group \(group)", code: failure,
+                    reason: failure == ENOENT ? "there is no such group" : SystemError.text(failure),
+                    remedy: "correct 'unix-group'; only root may give a socket to a group that it is not a member of")
+            }
+        }
+        return bound
     }
 
     /// Starts queueing connections.
@@ -120,8 +132,16 @@ public final class Listener {
     /// What is listened on.
     public let bound: BoundSocket
     private let watch: Watch
-    /// True when the process had no descriptors left: call `resume` after a while.
-    public private(set) var isExhausted = false
+    /// Why nothing is accepted for now: call `resume` after a while.
+    public enum Pause: Sendable {
+        /// The process, or the system, had no descriptors left.
+        case exhausted
+        /// The owner does not want another one yet.
+        case unwanted
+    }
+
+    /// Set while nothing is accepted.
+    public private(set) var pause: Pause?
 
     /// Accepts from a bound socket; the loop reports `role` and `token` when somebody connects.
     public init(_ loop: Loop, _ bound: BoundSocket, role: UInt32, token: UInt64) throws(SocketError) {
@@ -131,10 +151,11 @@ public final class Listener {
         watch.reading = true
     }
 
-    /// Takes the connections that wait, up to the turn's limit. When the process has no descriptors left, accepting
-    /// pauses (`isExhausted`): the listener would otherwise be reported without end.
-    public func accept(_ each: (Accepted) -> Void) {
+    /// Takes the connections that wait, up to the turn's limit. When the process has no descriptors left, or when
+    /// `wanted` says no, accepting pauses: the listener would otherwise be reported without end.
+    public func accept(while wanted: () -> Bool = { true }, _ each: (Accepted) -> Void) {
         for _ in 0..<Self.acceptsPerTurnMax {
+            guard wanted() else { return stop(.unwanted) }
             var peer = meridian_address()
             let descriptor = meridian_socket_accept(bound.descriptor, &peer)
             if descriptor >= 0 {
@@ -144,18 +165,20 @@ public final class Listener {
             }
             switch -descriptor {
             case EINTR, ECONNABORTED: continue
-            case EMFILE, ENFILE, ENOBUFS, ENOMEM:
-                isExhausted = true
-                watch.reading = false
-                return
+            case EMFILE, ENFILE, ENOBUFS, ENOMEM: return stop(.exhausted)
             default: return
             }
         }
     }
 
+    private func stop(_ why: Pause) {
+        pause = why
+        watch.reading = false
+    }
+
     /// Accepts again after a pause.
     public func resume() {
-        isExhausted = false
+        pause = nil
         watch.reading = true
     }
 

@@ -174,6 +174,11 @@ public enum Descriptor {
         _ = meridian_write(descriptor, bytes, bytes.count)
     }
 
+    /// Gives a TCP connection up when what was sent stays unacknowledged, or unread, for so long.
+    public static func setUserTimeout(_ descriptor: Int32, milliseconds: Int) {
+        meridian_socket_user_timeout(descriptor, UInt32(clamping: milliseconds))
+    }
+
     /// Sets what every TCP connection of ours has: no delay for small writes, keep-alive probes.
     public static func tune(_ descriptor: Int32) { meridian_socket_tune(descriptor) }
 }

@@ -32,6 +32,9 @@ public final class ByteQueue {
     /// True when nothing can be read.
     public var isEmpty: Bool { start == end }
 
+    /// Memory that it keeps from others: nothing while it is empty, and all that it allocated once that is much.
+    public var heldBytes: Int { isEmpty ? 0 : capacity > Self.idleBytesMax ? capacity : count }
+
     /// The readable bytes. Valid until the next call that changes the queue: never stored, never escaped.
     public var readable: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: storage + start, count: end - start)

@@ -70,6 +70,10 @@ final class ClientSession {
     var waiting: Request?
     /// It will be pumped at the end of the step.
     var pumpDue = false
+    /// It has more commands than a turn takes.
+    var nextTurnDue = false
+    /// What it holds, and how it behaves.
+    var care = ClientCare()
     var paused = false
     /// The retrieval whose parts are going out has ended with an error line: the rest of it is dropped.
     private var retrievalFailed = false
@@ -108,6 +112,13 @@ final class ClientSession {
 
     /// How many incoming bytes the latest request was made of.
     func incomingBytes(of request: Request) -> Int { translator?.packetBytes ?? request.bytes }
+
+    /// One more command may be taken: what it has asked for is within bounds, and so is what waits for it to read.
+    func hasRoom(behind outgoing: ByteQueue) -> Bool {
+        if care.isThrottled { return slots.isEmpty && outgoing.count < Limits.throttledOutgoingBytesMax }
+        return slots.count < window && outgoing.count < Limits.clientOutgoingBytesMax
+            && care.largeCommandBytes < Limits.clientCommandBytesMax
+    }
 
     /// True when a read of this server may go before the writes under way are answered.
     func mayRead(from path: Int) -> Bool { writes == 0 || (writePath == path && path >= 0) }

@@ -12,8 +12,8 @@ extension LaneNode {
         let incoming = connections.incoming(session.connection)
         let outgoing = connections.outgoing(session.connection)
         var room = true
+        var commandsLeft = Limits.clientCommandsPerTurnMax
         let before = incoming.count
-        defer { counters.bytesRead &+= UInt64(before - incoming.count) }
         while !incoming.isEmpty, !session.closing {
             if session.swallow > 0 {
                 let swallowed = min(session.swallow, incoming.count)
@@ -21,11 +21,21 @@ extension LaneNode {
                 session.swallow -= swallowed
                 continue
             }
-            room = session.slots.count < session.window && outgoing.count < Limits.clientOutgoingBytesMax
+            room = session.hasRoom(behind: outgoing) && commandsLeft > 0
             guard room, takeCommand(session, incoming) else { break }
+            commandsLeft -= 1
         }
-        regulate(session, incoming)
-        if isLeaving { closeIfIdle(session) }
+        counters.bytesRead &+= UInt64(before - incoming.count)
+        if commandsLeft == 0 && !session.nextTurnDue {
+            session.nextTurnDue = true
+            sessionsNextTurn.append(session)
+        }
+        noteHalfSent(
+            session, tookSome: commandsLeft < Limits.clientCommandsPerTurnMax,
+            isIncomplete: session.swallow > 0 || (room && session.waiting == nil && !incoming.isEmpty && !session.closing))
+        account(session)
+        regulateReading(session)
+        if isLeaving && commandsLeft > 0 { closeIfIdle(session) }
     }
 
     /// Takes one command; false when it is not complete, or must wait for earlier ones.
@@ -63,9 +73,11 @@ extension LaneNode {
         return true
     }
 
-    /// A client that sends faster than its commands may go is not read from for a while.
-    private func regulate(_ session: ClientSession, _ incoming: ByteQueue) {
-        let crowded = incoming.count > Limits.clientIncomingBytesMax + configuration.federation.itemBytesMax
+    /// A client that sends faster than its commands may go, or that holds too much while memory is tight, is not read from
+    /// for a while.
+    func regulateReading(_ session: ClientSession) {
+        let waiting = connections.incoming(session.connection).count
+        let crowded = session.care.isThrottled || waiting > Limits.clientIncomingBytesMax + configuration.federation.itemBytesMax
         if crowded != session.paused {
             session.paused = crowded
             effects.actions.append(crowded ? .pause(session.connection) : .resume(session.connection))
@@ -122,6 +134,7 @@ extension LaneNode {
         write.exptime = request.exptime
         if isDeadAdd(request, absoluteExpiry(request.exptime)) { write.effect = .local }
         let reply = session.expectReply(silence: request.silence, path: path, isWrite: true, tally: tally)
+        session.care.began(request.bytes, reply: reply)
         submit(write, .client(session.connection, reply))
         return true
     }
@@ -198,6 +211,7 @@ extension LaneNode {
             counters.bytesWritten &+= UInt64(bytes.count)
             markDirty(session.connection)
         } else {
+            session.care.parkedReplyBytes += bytes.count
             session.slots.append(ReplySlot(bytes: bytes, silence: nil, exchange: nil, part: part, role: .literal))
         }
     }
@@ -213,7 +227,8 @@ extension LaneNode {
 
     func closeIfIdle(_ session: ClientSession) {
         guard session.slots.isEmpty, session.closing || (isLeaving && session.waiting == nil) else { return }
-        guard sessions.removeValue(forKey: session.connection) != nil else { return }
+        guard sessions[session.connection] === session else { return }
+        forget(session)
         effects.actions.append(.close(session.connection, flush: true))
     }
 
@@ -226,23 +241,29 @@ extension LaneNode {
         let place = Int(number - session.firstReply)
         session.noteAnswered(session.slots[place].role)
         session.noteReply(bytes: bytes.count)
+        var mattersToMemory = session.care.ended(reply: number) || bytes.count >= Limits.countedReplyBytesMin
         let slot = session.slots[place]
         counters.end(slot.tally, kind)
         let visible = visibleBytes(slot, kind, bytes)
         session.slots[place].failed = kind.isError
         if place > 0 {
             session.slots[place].bytes = Array(visible)
+            session.care.parkedReplyBytes += visible.count
+            if session.care.parkedReplyBytes >= Limits.countedReplyBytesMin { mattersToMemory = true }
         } else {
             let outgoing = connections.outgoing(id)
             let before = outgoing.count
             if session.popFirst() { outgoing.append(visible) }
+            if session.care.parkedReplyBytes >= Limits.countedReplyBytesMin { mattersToMemory = true }
             while let next = session.slots.first?.bytes {
+                session.care.parkedReplyBytes -= next.count
                 if session.popFirst() { outgoing.append(next) }
             }
             counters.bytesWritten &+= UInt64(outgoing.count - before)
             let moreFollows = !session.slots.isEmpty || session.waiting != nil
             if moreFollows && outgoing.count < Limits.patientBytesMax { markPatient(id) } else { markDirty(id) }
         }
+        if mattersToMemory || session.care.isStalled || clientMemory.isTight { account(session) }
         pumpLater(session)
     }
 
@@ -274,7 +295,7 @@ extension LaneNode {
     }
 
     /// Goes on with what waited for the reply, once the step is over: deep recursion would serve nobody.
-    private func pumpLater(_ session: ClientSession) {
+    func pumpLater(_ session: ClientSession) {
         guard !session.pumpDue else { return }
         if session.waiting != nil || session.closing || isLeaving || !connections.incoming(session.connection).isEmpty {
             session.pumpDue = true

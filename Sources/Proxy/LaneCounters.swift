@@ -36,6 +36,10 @@ struct LaneCounters {
     var forgotten: UInt64 = 0
     var repairs: UInt64 = 0
     var backendTimeouts: UInt64 = 0
+    var clientsClosedSlowRequest: UInt64 = 0
+    var clientsClosedIdle: UInt64 = 0
+    var clientsClosedMemory: UInt64 = 0
+    var memoryTight: UInt64 = 0
 
     /// All of them by name.
     var named: [String: UInt64] {
@@ -51,6 +55,8 @@ struct LaneCounters {
             "records_committed": recordsCommitted, "records_aborted": recordsAborted, "records_applied": recordsApplied,
             "records_superseded": recordsSuperseded, "records_refused_by_memcached": recordsRefused, "assertions": assertions,
             "in_doubt": inDoubt, "keys_forgotten": forgotten, "repairs": repairs, "backend_timeouts": backendTimeouts,
+            "clients_closed_slow_request": clientsClosedSlowRequest, "clients_closed_idle": clientsClosedIdle,
+            "clients_closed_memory": clientsClosedMemory, "client_memory_tight": memoryTight,
         ]
     }
 }

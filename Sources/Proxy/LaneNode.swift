@@ -3,6 +3,7 @@
 // time handed in. The daemon runs one per core, the simulator dozens in one thread.
 //
 //     Clients.swift        sessions: commands in order, replies in order
+//     ClientUpkeep.swift   what clients may not do to each other: memory, slow requests, idling, turns
 //     Reads.swift          reads straight to the primary, fallback to the backup
 //     Routing.swift        who owns a slot; passing on writes, records, assertions; fetching values
 //     OwnerLane.swift      writes: stamp, log, send, decide, commit, land
@@ -74,6 +75,12 @@ public final class LaneNode {
     /// A reply as a packet of the binary protocol, for the moment.
     let packetScratch = ByteQueue()
     var sessionsToPump: Deque<ClientSession> = []
+    /// Those that had more commands than a turn takes.
+    var sessionsNextTurn: [ClientSession] = []
+    var clientMemory: ClientMemory
+    var clientReport = ClientReport()
+    /// Clients with half a request when they were last heard.
+    var halfSent: [ConnectionID] = []
     var serverOf = ConnectionMap<Int>()
     var links = ConnectionMap<PeerLink>()
     var servers: [BackendServer]
@@ -200,6 +207,7 @@ public final class LaneNode {
         self.now = now
         let federation = configuration.federation
         let site = configuration.site
+        clientMemory = ClientMemory(bytesMax: site.clients.memoryBytesMax / site.loops)
         primaryRing = Continuum(flavour: federation.flavour, servers: federation.servers)
         backupRing =
             site.backups.isEmpty
@@ -249,7 +257,11 @@ public final class LaneNode {
     }
 
     /// The wall clock and monotonic time at which the lane wants to be called again, in monotonic microseconds.
-    public var nextDeadline: UInt64? { finished ? nil : nextTick }
+    public var nextDeadline: UInt64? {
+        if finished { return nil }
+        // Just after this turn's moment: a shell must not ask for it in the turn under way.
+        return sessionsNextTurn.isEmpty ? nextTick : min(nextTick, monotonic + 1)
+    }
 
     /// The first step: asks for what the lane needs to begin.
     public func start(at now: Instant, into effects: inout Effects) {
@@ -281,12 +293,15 @@ public final class LaneNode {
         case .connected(let id): connected(id)
         case .received(let id): received(id)
         case .drained(let id): drained(id)
+        case .stalled(let id): stalled(id)
         case .closed(let id, let reason, let cause): closed(id, reason, cause)
         case .synced(let offset): synced(offset)
         case .segmentReady(let segment): segmentReady(segment)
         case .segmentFailed(let segment, let reason): segmentFailed(segment, reason)
         case .logRead(let offset, let bytes): logRead(offset, bytes)
-        case .deadline: if now.monotonicMicroseconds >= nextTick { tick() }
+        case .deadline:
+            pumpNextTurn()
+            if now.monotonicMicroseconds >= nextTick { tick() }
         case .resetStats: resetStats()
         case .leave: leave()
         }
@@ -310,8 +325,15 @@ public final class LaneNode {
         }
     }
 
+    private func stalled(_ id: ConnectionID) {
+        guard let session = sessions[id] else { return }
+        session.care.isStalled = true
+        account(session)
+    }
+
     private func drained(_ id: ConnectionID) {
         if let session = sessions[id] {
+            session.care.isStalled = false
             pump(session)
         } else if let link = links[id], link.purpose == .stream, let sender = senderOf(link) {
             pumpSender(sender)
@@ -319,7 +341,7 @@ public final class LaneNode {
     }
 
     private func closed(_ id: ConnectionID, _ reason: String, _ cause: CloseCause) {
-        if sessions.removeValue(forKey: id) != nil { return }
+        if let session = sessions[id] { return forget(session) }
         if let server = serverOf.removeValue(forKey: id) { serverBroke(servers[server], reason) }
         if let link = links.removeValue(forKey: id) {
             link.cause = cause
@@ -336,6 +358,7 @@ public final class LaneNode {
         while let link = linksToRead.popFirst() { if links[link.connection] === link { takeMessages(link) } }
         acknowledgeMirrors()
         releaseMirrored()
+        if clientMemory.mustLook { closeGreediest(ofAll: false) }
         pumpDueSessions()
         for site in siteOrder { senders[site].map { if $0.needsPump { pumpSender($0) } } }
         for receiver in receiversDue { acknowledge(receiver) }

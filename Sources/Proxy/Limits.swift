@@ -7,11 +7,28 @@ enum Limits {
     /// Replies that one client connection may have outstanding before its commands wait.
     static let clientRepliesMax = 2_048
     /// The same for a client whose replies' size is not known yet.
-    static let clientRepliesFirst = 32
+    static let clientRepliesFirst = 8
     /// Bytes that may wait for one client to read them before its commands wait.
     static let clientOutgoingBytesMax = 4 << 20
     /// Bytes of commands that may wait behind an earlier command of the same client before it is paused.
     static let clientIncomingBytesMax = 1 << 20
+    /// Commands of one client that are taken in one turn, so that one who sends without end leaves the others their share.
+    static let clientCommandsPerTurnMax = 256
+    /// Commands from this size on are counted while they are under way …
+    static let largeCommandBytesMin = 4 << 10
+    /// … and past so many bytes of them, the client's next ones wait.
+    static let clientCommandBytesMax = 4 << 20
+    /// Less than that of a client's replies is not counted as held: it leaves with the turn. A shell reports from here on that a
+    /// queue ran empty.
+    static let countedReplyBytesMin = 16 << 10
+    /// Bytes that may wait for a client to read them while memory is tight. Above what a shell reports as drained (16 KiB).
+    static let throttledOutgoingBytesMax = 64 << 10
+    /// How long clients may hold more than the ceiling before those go, too, that read what they get, in microseconds.
+    static let memoryOverMicroseconds: UInt64 = 1_000_000
+    /// How often clients' times are looked at, in microseconds.
+    static let clientLookMicroseconds: UInt64 = 500_000
+    /// Shortest time between two log lines of a kind about clients, in microseconds.
+    static let clientReportMicroseconds: UInt64 = 10_000_000
     /// Keys that a cut-off server may miss before it is flushed instead of repaired.
     static let missedKeysMax = 100_000
     /// Repairs of a returned server that are under way at a time.

@@ -10,6 +10,10 @@ public struct ProcessFacts: Sendable {
     public var systemMicroseconds: UInt64 = 0
     /// Clients of all loops.
     public var clients = 0
+    /// Clients that there may be: connections-max, or fewer if the process may not open so many files.
+    public var clientPlaces = 0
+    /// How often clients had to wait in the kernel's queue because there were too many.
+    public var listenersPaused: UInt64 = 0
     /// Clients that were turned away.
     public var clientsRejected: UInt64 = 0
     /// The sums of the other loops' counters, by name.

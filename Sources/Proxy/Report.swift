@@ -11,7 +11,8 @@ extension LaneNode {
         var status = LaneStatus(lane: "\(laneID)", state: "\(finished ? "stopped" : "\(state)")")
         status.counters = counters.named
         status.gauges = [
-            "client_connections": Double(sessions.count), "index_entries": Double(index.count),
+            "client_connections": Double(sessions.count), "client_memory_bytes": Double(clientMemory.heldBytes),
+            "client_memory_max_bytes": Double(clientMemory.bytesMax), "index_entries": Double(index.count),
             "writes_under_way": Double(operations.count), "assertions_under_way": Double(assertions.count),
             "writes_parked": Double(parked.count), "records_committed_not_mirrored": Double(committed.raw - shippable.raw),
             "slots_owned": Double(owners.lazy.filter { $0 == self.laneID }.count),
@@ -115,6 +116,8 @@ extension LaneNode {
         for receiver in receivers.values {
             precondition(receiver.done < receiver.expected, "done \(receiver.done), expected \(receiver.expected)")
         }
+        let held = sessions.reduce(0) { $0 + $1.care.heldBytes }
+        precondition(held == clientMemory.heldBytes, "clients hold \(held) bytes, \(clientMemory.heldBytes) are counted")
         for session in sessions {
             precondition(session.slots.first?.bytes == nil || session.slots.isEmpty, "an answered reply stands first in line")
             precondition(session.reads >= 0 && session.writes >= 0, "replies counted wrong")

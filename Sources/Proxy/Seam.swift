@@ -30,6 +30,8 @@ public enum Input: Sendable {
     case received(ConnectionID)
     /// The connection's outgoing queue ran empty.
     case drained(ConnectionID)
+    /// The other end takes no more for now: bytes were left in the connection's outgoing queue. `drained` follows.
+    case stalled(ConnectionID)
     /// The connection is gone, or could not be made; `reason` is for people. The shell releases the id afterwards.
     case closed(ConnectionID, reason: String, cause: CloseCause = .lost)
     /// Everything in the log below this offset is on the disk.

@@ -88,7 +88,7 @@ extension LaneNode {
             ("time", "\(self.now.wallMicroseconds / 1_000_000)"), ("version", Meridian.protocolVersion),
             ("libevent", process.eventLibrary), ("pointer_size", "64"),
             ("rusage_user", Self.seconds(process.userMicroseconds)), ("rusage_system", Self.seconds(process.systemMicroseconds)),
-            ("max_connections", "\(ownProxy.clientConnectionsMax)"), ("curr_connections", "\(process.clients)"),
+            ("max_connections", "\(clientPlaces)"), ("curr_connections", "\(process.clients)"),
             ("total_connections", count("connections_accepted")), ("rejected_connections", "\(process.clientsRejected)"),
             ("connection_structures", "\(process.clients)"), ("cmd_get", count("commands_get")),
             ("cmd_set", count("commands_set")), ("cmd_flush", count("commands_flush")), ("cmd_touch", count("commands_touch")),
@@ -98,10 +98,17 @@ extension LaneNode {
             ("decr_hits", count("decr_hits")), ("cas_misses", count("cas_misses")), ("cas_hits", count("cas_hits")),
             ("cas_badval", count("cas_bad_values")), ("touch_hits", count("touch_hits")),
             ("touch_misses", count("touch_misses")), ("bytes_read", count("client_bytes_read")),
-            ("bytes_written", count("client_bytes_written")), ("accepting_conns", "1"),
+            ("bytes_written", count("client_bytes_written")), ("accepting_conns", isAccepting ? "1" : "0"),
+            ("listen_disabled_num", "\(process.listenersPaused)"), ("idle_kicks", count("clients_closed_idle")),
             ("threads", "\(configuration.site.loops)"),
         ]
     }
+
+    /// connections-max, or what open files allow.
+    private var clientPlaces: Int { process.clientPlaces == 0 ? ownProxy.clientConnectionsMax : process.clientPlaces }
+
+    /// Clients past the limit are told so; only those that are made to wait are not accepted.
+    private var isAccepting: Bool { configuration.site.clients.excess == .refuse || process.clients < clientPlaces }
 
     private static func seconds(_ microseconds: UInt64) -> String {
         let fraction = String(1_000_000 + microseconds % 1_000_000).dropFirst()
@@ -130,8 +137,10 @@ extension LaneNode {
             ("inter", address?.host ?? "NULL"), ("verbosity", "0"), ("domain_socket", path ?? "NULL"),
             ("num_threads", "\(configuration.site.loops)"), ("cas_enabled", "yes"), ("binding_protocol", "auto-negotiate"),
             ("auth_enabled_sasl", "no"), ("auth_enabled_ascii", "no"),
-            ("item_size_max", "\(configuration.federation.itemBytesMax)"), ("maxconns_fast", "yes"),
-            ("flush_enabled", configuration.site.flush == .deny ? "no" : "yes"), ("idle_timeout", "0"), ("ssl_enabled", "no"),
+            ("item_size_max", "\(configuration.federation.itemBytesMax)"),
+            ("maxconns_fast", configuration.site.clients.excess == .refuse ? "yes" : "no"),
+            ("flush_enabled", configuration.site.flush == .deny ? "no" : "yes"),
+            ("idle_timeout", "\(configuration.site.times.clientIdleMilliseconds / 1_000)"), ("ssl_enabled", "no"),
         ]
     }
 

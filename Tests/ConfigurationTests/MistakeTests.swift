@@ -137,7 +137,7 @@ import Testing
         ),
         (
             "site: north", "flush_all: deny\nsite: north",
-            "north.yaml:1:1: 'flush_all' is not known in the site file. Known here: site, federation, servers, backups, proxies, authority, loops, durability, unreachable-reads, flush, times, log-segment, connections-max."
+            "north.yaml:1:1: 'flush_all' is not known in the site file. Known here: site, federation, servers, backups, proxies, authority, loops, durability, unreachable-reads, flush, times, log-segment, connections-max, connections-over, memory-max, unix-mode, unix-group, user, group."
         ),
         (
             "site: north", "unreachable_reads: miss\nsite: north",
@@ -228,6 +228,28 @@ import Testing
                 "north.yaml:8:1: 'loops' is given more than once. Keep one of them.",
                 "north.yaml:9:8: loops is -1. Use a number from 1 to 64.",
             ])
+    }
+
+    @Test(arguments: [
+        (
+            "connections-over: queue",
+            "connections-over cannot be 'queue'. Known here: refuse, wait."
+        ),
+        ("memory-max: 1MiB", "memory-max is 1MiB. Use a size from 8MiB to 1024GiB."),
+        ("unix-mode: 0999", "unix-mode must be a file mode, not '0999'. Write it like \"0660\" or \"0666\"."),
+        ("unix-mode: rw-rw", "unix-mode must be a file mode, not 'rw-rw'. Write it like \"0660\" or \"0666\"."),
+        ("group: cache", "'group' is given without 'user'. Add 'user: meridian', or leave both out."),
+        ("times: {client-request: off}", "client-request must be a time with its unit, not 'off'. Write it like 100ms, 2s or 1min."),
+    ])
+    func `what concerns all clients is told like everything else`(line: String, words: String) {
+        let found = Sample.mistakes(site: Sample.site + "\n" + line)
+        #expect(found.count == 1 && found.first?.hasSuffix(words) == true, "\(found)")
+    }
+
+    @Test func `memory must have room for a few of the largest items on each loop`() {
+        let found = Sample.mistakes(
+            federation: Sample.federation + "\nitem-size-max: 8MiB", site: Sample.site + "\nmemory-max: 32MiB")
+        #expect(found.first?.contains("memory-max leaves no room for 4 of the largest items on each loop. Use 64MiB or more") == true)
     }
 
     @Test func `a key that is given three times is told for each but the last`() {

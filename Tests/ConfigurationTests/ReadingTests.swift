@@ -86,7 +86,13 @@ import Testing
             flush: deny
             log-segment: 128 MiB
             connections-max: 100
-            times: {backend-timeout: 250ms, stream-timeout: 1min, heartbeat: 50ms}
+            connections-over: wait
+            memory-max: 64MiB
+            unix-mode: 0660
+            unix-group: www-data
+            user: meridian
+            group: cache
+            times: {backend-timeout: 250ms, stream-timeout: 1min, heartbeat: 50ms, client-idle: 5min, client-request: 3s}
             """
         let text = Sample.spoiled(Sample.site, "[0.0.0.0:11212]", "[0.0.0.0:11212, unix:/run/n2.sock]\n    connections-max: 7")
         let (_, site) = try Sample.read(site: text + more)
@@ -98,9 +104,27 @@ import Testing
         #expect(site.segmentBytes == 128 << 20)
         #expect(site.times.backendTimeoutMilliseconds == 250)
         #expect(site.times.streamTimeoutMilliseconds == 60_000)
+        #expect(site.times.clientIdleMilliseconds == 300_000)
+        #expect(site.times.clientRequestMilliseconds == 3_000)
+        #expect(site.clients.excess == .wait)
+        #expect(site.clients.memoryBytesMax == 64 << 20)
+        #expect(site.clients.unixMode == 0o660)
+        #expect(site.clients.unixGroup == "www-data")
+        #expect(site.account == Account(user: "meridian", group: "cache"))
         #expect(site.times.heartbeatMilliseconds == 50)
         #expect(site.proxies.map(\.clientConnectionsMax) == [100, 7])
         #expect(site.proxies[1].clients == [.tcp(HostPort(host: "0.0.0.0", port: 11_212)), .unix(path: "/run/n2.sock")])
+    }
+
+    @Test func `a ceiling for memory that nobody set has room for the largest items on every loop`() throws {
+        let (_, usual) = try Sample.read()
+        #expect(usual.clients.memoryBytesMax == 512 << 20)
+        #expect(usual.account == nil)
+        let (_, large) = try Sample.read(
+            federation: Sample.federation + "\nitem-size-max: 128MiB", site: Sample.site + "\nlog-segment: 512MiB")
+        #expect(large.clients.memoryBytesMax == 2 * 4 * 128 << 20)
+        let (_, off) = try Sample.read(site: Sample.site + "\ntimes: {client-idle: off}")
+        #expect(off.times.clientIdleMilliseconds == 0)
     }
 
     @Test func `a proxy without an admin address gets a socket in its folder`() throws {
@@ -115,7 +139,7 @@ import Testing
         let site = try String(contentsOf: templates.appending(path: "site.yaml"), encoding: .utf8)
         #expect(Sample.mistakes(federation: federation, site: site) == [])
         // The defaults that the template tells are the defaults that hold.
-        let uncommented = site.replacing(/(?m)^# (?=(durability|unreachable|flush|connections|log-segment|times|  ))/, with: "")
+        let uncommented = site.replacing(/(?m)^# (?=(durability|unreachable|flush|connections|memory|unix-mode|log-segment|times|  ))/, with: "")
         #expect(uncommented != site)
         #expect(
             try Sample.read(federation: federation, site: uncommented).site

@@ -66,6 +66,59 @@ import Testing
         #expect(complaint { () throws(SocketError) in _ = try BoundSocket.unix(path: long) }.contains("longer than 107 bytes"))
     }
 
+    @Test func whoIsNotWantedYetWaitsAndIsAcceptedLater() throws {
+        let loop = try Loop()
+        let bound = try #require(try BoundSocket.tcp(host: "127.0.0.1", port: 0).first?.first)
+        let address = try #require(SocketAddress(numericHost: "127.0.0.1", port: bound.port))
+        let listener = try Listener(loop, bound, role: 1, token: 0)
+        defer { listener.close() }
+        let sockets = try (0..<3).map { try Socket.connect(loop, to: address, role: 2, token: UInt64($0)) }
+        defer { for socket in sockets { socket.close() } }
+        var accepted: [Int32] = []
+        defer { for descriptor in accepted { Descriptor.close(descriptor) } }
+        /// Accepts up to a number of connections, as often as the loop says that there are some.
+        func accept(most: Int) {
+            for _ in 0..<5 {
+                loop.wait(until: Clock.monotonicMicroseconds() + 50_000)
+                for index in 0..<loop.readyCount where loop.ready(index).role == 1 {
+                    listener.accept(while: { accepted.count < most }, { accepted.append($0.descriptor) })
+                }
+            }
+        }
+        accept(most: 2)
+        #expect(accepted.count == 2 && listener.pause == .unwanted)
+        accept(most: 3)
+        #expect(accepted.count == 2, "a listener that rests is not reported")
+        listener.resume()
+        accept(most: 4)
+        #expect(accepted.count == 3 && listener.pause == nil)
+    }
+
+    @Test func aUnixSocketIsGivenToAGroupThatExists() throws {
+        let path = NSTemporaryDirectory() + "meridian-group-\(UUID().uuidString)"
+        let words = complaint { () throws(SocketError) in _ = try BoundSocket.unix(path: path, group: "no-such-group") }
+        #expect(words.contains("there is no such group; correct 'unix-group'"))
+        #expect(!FileManager.default.fileExists(atPath: path), "nothing is left behind")
+        let own = try #require(getgrgid(getegid()).map { String(cString: $0.pointee.gr_name) })
+        let bound = try BoundSocket.unix(path: path, mode: 0o620, group: own)
+        defer { bound.close() }
+        let attributes = try FileManager.default.attributesOfItem(atPath: path)
+        #expect(attributes[.posixPermissions] as? Int == 0o620)
+        #expect(attributes[.groupOwnerAccountName] as? String == own)
+    }
+
+    @Test func nobodyBecomesAUserThatIsNotThereOrRoot() {
+        #expect(
+            complaint { () throws(SocketError) in try Privileges.become(user: "no-such-user", group: nil) }.contains(
+                "cannot run as no-such-user: there is no such user; make it"))
+        #expect(
+            complaint { () throws(SocketError) in try Privileges.become(user: "root", group: nil) }.contains(
+                "cannot run as root: that is root; name a user of its own"))
+        #expect(
+            complaint { () throws(SocketError) in try Privileges.become(user: "nobody", group: "no-such-group") }.contains(
+                "there is no group no-such-group"))
+    }
+
     @Test func signalsAreReadAndDoNotKill() throws {
         let signals = try Signals([SIGUSR2])
         let loop = try Loop()

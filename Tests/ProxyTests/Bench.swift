@@ -27,6 +27,8 @@ struct BenchPlan {
     var crossing: [CrossingRule] = []
     var itemBytesMax = 1 << 20
     var segmentBytes = 4 << 20
+    var times = SiteTimes()
+    var memoryBytesMax = ClientPolicy.memoryBytesByDefault
 
     var servers: [RingServer] { (1...primaries).map { RingServer(name: "cache\($0)", weight: 1) } }
     static let address = HostPort(host: "127.0.0.1", port: 1)
@@ -48,7 +50,7 @@ struct BenchPlan {
     }
 
     var site: Site {
-        Site(
+        var site = Site(
             name: "north",
             primaries: servers.map { Backend(name: $0.name, weight: 1, address: HostPort(host: $0.name, port: 11211)) },
             backups: hasBackup ? [Backend(name: "backup1", weight: 1, address: HostPort(host: "backup1", port: 11211))] : [],
@@ -57,8 +59,10 @@ struct BenchPlan {
                     name: $0, clients: [.tcp(HostPort(host: "0.0.0.0", port: 11_211))], replication: Self.address,
                     admin: .unix(path: ""), folder: "", authorityPath: "",
                     certificatePath: "", keyPath: "", clientConnectionsMax: 100)
-            }, loops: 1, durability: durability, unreachable: unreachable, flush: flush, times: SiteTimes(),
+            }, loops: 1, durability: durability, unreachable: unreachable, flush: flush, times: times,
             segmentBytes: segmentBytes)
+        site.clients.memoryBytesMax = memoryBytesMax
+        return site
     }
 }
 
@@ -75,6 +79,10 @@ final class Bench {
     /// What the shell was asked to dial, the latest last.
     private(set) var dialled: [(id: ConnectionID, endpoint: Endpoint)] = []
     private(set) var closed: Set<ConnectionID> = []
+    /// Connections that are not read from for now.
+    private(set) var paused: Set<ConnectionID> = []
+    /// Connections whose other end reads nothing, and those of them of which the lane has been told.
+    private var stalled: [ConnectionID: Bool] = [:]
     private(set) var lines: [String] = []
     private(set) var finished = false
     /// How often counting began anew.
@@ -147,13 +155,21 @@ final class Bench {
             for action in actions { obey(action) }
             disk += node.log.pending.readable
             node.log.pending.removeAll()
-            for id in effects.dirty + effects.patient where node.connections.isOpen(id) { send(id) }
+            for id in effects.dirty + effects.patient where node.connections.isOpen(id) {
+                guard let told = stalled[id] else {
+                    send(id)
+                    continue
+                }
+                stalled[id] = true
+                if !told { reports.append(.stalled(id)) }
+            }
             effects.dirty.removeAll()
             effects.patient.removeAll()
             let inputs = reports
             reports.removeAll()
             for input in inputs { step(input) }
-        } while !effects.actions.isEmpty || !effects.dirty.isEmpty || !effects.patient.isEmpty || !node.log.pending.isEmpty
+        } while !effects.actions.isEmpty || !effects.dirty.isEmpty || !effects.patient.isEmpty || !reports.isEmpty
+            || !node.log.pending.isEmpty
     }
 
     private func send(_ id: ConnectionID) {
@@ -179,6 +195,7 @@ final class Bench {
         case .close(let id, let flush):
             if flush { send(id) }
             closed.insert(id)
+            paused.remove(id)
             node.connections.release(id)
         case .prepareSegment(let segment) where segmentsWait: waitingSegments.append(segment)
         case .prepareSegment(let segment):
@@ -191,7 +208,8 @@ final class Bench {
         case .resetStats: resets += 1
         case .finished: finished = true
         case .deleteSegment(let segment): deleted.append(segment)
-        case .pause, .resume: break
+        case .pause(let id): paused.insert(id)
+        case .resume(let id): paused.remove(id)
         }
     }
 
@@ -234,6 +252,17 @@ final class Bench {
     func receive(_ id: ConnectionID, _ bytes: [UInt8]) {
         node.connections.incoming(id).append(bytes)
         step(.received(id))
+        settle()
+    }
+
+    /// The other end reads nothing from now on.
+    func stall(_ id: ConnectionID) { stalled[id] = false }
+
+    /// It reads again, all that waits for it.
+    func drain(_ id: ConnectionID) {
+        stalled[id] = nil
+        send(id)
+        step(.drained(id))
         settle()
     }
 

@@ -3,6 +3,7 @@
 python3 -m meridian_system.suite --binaries .build/release                      everything, with fixed seeds and small budgets
 python3 -m meridian_system.suite --binaries … --only fuzz --budget 3600         open-ended fuzzing, with new seeds
 python3 -m meridian_system.suite --binaries … --only differential --seed 7 --pieces 10000
+python3 -m meridian_system.suite --binaries … --only soak --soak-seconds 3600
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from meridian_system import load
 from meridian_system.checks_binary import binary_tools_can_fail, check_binary
 from meridian_system.checks_bytes import bad_memcached, damaged_log, fuzz_admin, fuzz_clients, fuzz_peers, slow_reader
 from meridian_system.checks_configuration import check_command_line, check_mistakes
+from meridian_system.checks_crowds import check_crowd, check_memory, check_turns
 from meridian_system.checks_durability import check_disk
 from meridian_system.checks_flush import check_flush
+from meridian_system.checks_limits import check_connections_max, check_doors, check_idle, check_open_files, check_privileges
 from meridian_system.checks_magent import check_backup, check_placement, check_start
 from meridian_system.checks_php import check_php
+from meridian_system.checks_soak import check_soak
 from meridian_system.checks_suites import SUITES, check_suite, suites_can_fail
 from meridian_system.client import Endpoint
 from meridian_system.client_packages import Packages, installed
@@ -184,6 +188,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="instead of the fixed seeds")
     parser.add_argument("--pieces", type=int, default=400, help="random pieces for each seed of the differential test")
     parser.add_argument("--budget", type=float, default=6.0, help="seconds for each fuzz")
+    parser.add_argument("--soak-seconds", type=float, default=60.0, help="length of the soak")
     parser.add_argument("--loops", type=int, default=2, help="event loops of each proxy")
     parser.add_argument("--folder", type=Path, help="for logs and site files (default: a new one under /tmp)")
     parser.add_argument("--keep", action="store_true", help="keep the write logs too")
@@ -218,6 +223,15 @@ def main() -> int:
         "fuzz peers": lambda world: fuzz_peers(world, seed, arguments.budget),
         "fuzz admin": lambda world: fuzz_admin(world, seed),
         "slow reader": slow_reader,
+        "crowds": check_crowd,
+        "clients' memory": check_memory,
+        "fair turns": check_turns,
+        "connections-max": check_connections_max,
+        "open files": check_open_files,
+        "idle clients": check_idle,
+        "doors": check_doors,
+        "privileges": check_privileges,
+        "soak": lambda world: check_soak(world, arguments.soak_seconds),
         "bad memcached": lambda world: bad_memcached(world, seed),
         "damaged log": lambda world: damaged_log(world, seed),
     }

@@ -1,0 +1,65 @@
+// How many clients there may be, over all loops of the process. A place is taken before a connection is made a client, and
+// given back when it has gone.
+//
+//     connections-over: refuse    accept ─▶ place? ─▶ welcome, or SERVER_ERROR and close
+//     connections-over: wait      place? ─▶ accept ─▶ welcome; without one the listener rests until the next housekeeping
+
+import Configuration
+import EventLoop
+import Synchronization
+
+extension SharedState {
+    /// memcached's words, after the class of error that every client library knows.
+    static let tooMany = "SERVER_ERROR Too many open connections\r\n"
+
+    /// Accepts clients as far as there are places.
+    func admit(from listener: Listener, _ welcome: (Listener.Accepted) -> Void) {
+        switch site.clients.excess {
+        case .refuse:
+            listener.accept { accepted in
+                if takePlace() { return welcome(accepted) }
+                clientsRejected.add(1, ordering: .relaxed)
+                Descriptor.writeOnce(accepted.descriptor, Self.tooMany)
+                Descriptor.close(accepted.descriptor)
+            }
+        case .wait:
+            var hasPlace = false
+            listener.accept {
+                if !hasPlace { hasPlace = takePlace() }
+                return hasPlace
+            } _: { accepted in
+                hasPlace = false
+                welcome(accepted)
+            }
+            if hasPlace { leavePlace() }
+            if listener.pause == .unwanted { listenersPaused.add(1, ordering: .relaxed) }
+        }
+    }
+
+    /// With the housekeeping: a listener that rests tries again, once there is a reason to.
+    func reopen(_ listener: Listener, at monotonic: UInt64) {
+        switch listener.pause {
+        case nil: break
+        case .exhausted:
+            if let note = exhaustion.withLock({ $0.permit(atMonotonic: monotonic) }) {
+                logger.warning(
+                    """
+                    no descriptors left for clients at \(listener.bound.name); they wait; raise the limit on open files (ulimit -n, \
+                    LimitNOFILE=, fs.file-max)\(note)
+                    """)
+            }
+            listener.resume()
+        case .unwanted:
+            if clientCount.load(ordering: .relaxed) < clientPlaces { listener.resume() }
+        }
+    }
+
+    /// A client has gone.
+    func leavePlace() { clientCount.subtract(1, ordering: .relaxed) }
+
+    private func takePlace() -> Bool {
+        if clientCount.add(1, ordering: .relaxed).newValue <= clientPlaces { return true }
+        leavePlace()
+        return false
+    }
+}

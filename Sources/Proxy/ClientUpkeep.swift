@@ -1,0 +1,247 @@
+// What clients may not do to each other: hold memory without end, begin a request and never finish it, stay for ever, or
+// have every turn for themselves. Decided here, with the tick or when a client's buffers change; nothing per command.
+
+import Kernel
+
+extension LaneNode {
+    // MARK: Memory
+
+    /// Looks at what a client holds now.
+    func account(_ session: ClientSession) {
+        let id = session.connection
+        let outgoing = connections.outgoing(id).heldBytes
+        var held = connections.incoming(id).heldBytes + session.care.largeCommandBytes
+        if session.care.isStalled || outgoing >= Limits.countedReplyBytesMin { held += outgoing }
+        if session.care.parkedReplyBytes >= Limits.countedReplyBytesMin { held += session.care.parkedReplyBytes }
+        let before = session.care.heldBytes
+        guard held != before || clientMemory.isTight else { return }
+        session.care.heldBytes = held
+        note(clientMemory.change(from: before, to: held))
+        guard clientMemory.isTight else { return }
+        if session.care.isStalled && clientMemory.isOver { clientMemory.mustLook = true }
+        if clientMemory.favoured == id {
+            if session.care.requestBegunAt == nil { favourNext() }
+        } else if session.care.isThrottled {
+            if held <= clientMemory.fairShare / 2 { release(session) }
+        } else if held > clientMemory.fairShare {
+            throttle(session)
+        }
+    }
+
+    private func note(_ change: ClientMemory.Change) {
+        switch change {
+        case .none: break
+        case .becameTight:
+            counters.memoryTight += 1
+            if monotonic >= clientReport.memoryTellableAt {
+                clientReport.memoryTellableAt = monotonic + Limits.clientReportMicroseconds
+                say(
+                    .warning,
+                    "clients hold much memory bytes=\(clientMemory.heldBytes) of=\(clientMemory.bytesMax) holders=\(clientMemory.holders); "
+                        + "those who hold most send no more until it is half of that; raise memory-max if this is usual")
+            }
+        case .becameEasy:
+            while let id = clientMemory.paused.popFirst() {
+                guard let session = sessions[id] else { continue }
+                session.care.isListedAsPaused = false
+                if session.care.isThrottled { release(session) }
+            }
+        }
+    }
+
+    private func throttle(_ session: ClientSession) {
+        session.care.isThrottled = true
+        if !session.care.isListedAsPaused {
+            session.care.isListedAsPaused = true
+            clientMemory.paused.append(session.connection)
+        }
+        regulateReading(session)
+    }
+
+    private func release(_ session: ClientSession) {
+        session.care.isThrottled = false
+        // It could not go on: that time is not held against it.
+        if session.care.requestBegunAt != nil { session.care.requestBegunAt = monotonic }
+        regulateReading(session)
+        pumpLater(session)
+    }
+
+    /// Of the paused clients with half a request, the one that has waited longest may finish it.
+    private func favourNext() {
+        if let last = clientMemory.favoured, let session = sessions[last] {
+            clientMemory.favoured = nil
+            if session.care.heldBytes > clientMemory.fairShare { throttle(session) }
+        }
+        for _ in 0..<clientMemory.paused.count {
+            guard let id = clientMemory.paused.popFirst() else { return }
+            guard let session = sessions[id] else { continue }
+            guard session.care.isThrottled else {
+                session.care.isListedAsPaused = false
+                continue
+            }
+            guard session.care.requestBegunAt != nil else {
+                clientMemory.paused.append(id)
+                continue
+            }
+            session.care.isListedAsPaused = false
+            clientMemory.favoured = id
+            clientMemory.favouredHeldBytes = session.care.heldBytes
+            return release(session)
+        }
+    }
+
+    /// While memory is tight: what was read and answered meanwhile is noticed, and whoever may go on must do so.
+    private func tendMemory() {
+        guard clientMemory.isTight else { return }
+        if clientMemory.isOver { closeGreediest(ofAll: false) }
+        clientMemory.overSince = clientMemory.isOver ? clientMemory.overSince ?? monotonic : nil
+        if let since = clientMemory.overSince, monotonic - since > Limits.memoryOverMicroseconds { closeGreediest(ofAll: true) }
+        for session in holders { account(session) }
+        guard clientMemory.isTight else { return }
+        guard let favoured = clientMemory.favoured, let session = sessions[favoured] else {
+            clientMemory.favoured = nil
+            return favourNext()
+        }
+        if session.care.heldBytes == clientMemory.favouredHeldBytes { favourNext() }
+        clientMemory.favouredHeldBytes = session.care.heldBytes
+    }
+
+    /// Sessions that hold anything, in a fixed order.
+    private var holders: [ClientSession] {
+        sessions.values.filter { $0.care.heldBytes > 0 }.sorted { $0.connection.index < $1.connection.index }
+    }
+
+    /// Past the ceiling, pausing was not enough. Who does not read, and holds more than a fair share, goes, the worst first; if that
+    /// is not enough for a while, whoever holds most.
+    func closeGreediest(ofAll: Bool) {
+        clientMemory.mustLook = false
+        for session in holders { account(session) }
+        let worst = holders.filter { session in
+            session.connection != clientMemory.favoured
+                && (ofAll || (session.care.isStalled && session.care.heldBytes > clientMemory.fairShare))
+        }.sorted { $0.care.heldBytes > $1.care.heldBytes }
+        for session in worst where clientMemory.isOver { closeClient(session, .memory) }
+    }
+
+    // MARK: Time
+
+    /// With the tick.
+    func tendClients() {
+        tendMemory()
+        guard monotonic >= clientReport.nextLookAt else { return }
+        clientReport.nextLookAt = monotonic + Limits.clientLookMicroseconds
+        closeSlowRequests()
+        closeIdle()
+        tellOfClosed()
+    }
+
+    /// After its commands were taken: what is left is the beginning of one, or waits for others.
+    func noteHalfSent(_ session: ClientSession, tookSome: Bool, isIncomplete: Bool) {
+        guard isIncomplete else {
+            session.care.requestBegunAt = nil
+            return
+        }
+        if tookSome || session.care.requestBegunAt == nil { session.care.requestBegunAt = monotonic }
+        guard !session.care.isWatched else { return }
+        session.care.isWatched = true
+        halfSent.append(session.connection)
+    }
+
+    private func closeSlowRequests() {
+        let patience = UInt64(configuration.site.times.clientRequestMilliseconds) * 1_000
+        let watched = halfSent
+        halfSent.removeAll(keepingCapacity: true)
+        for id in watched {
+            guard let session = sessions[id] else { continue }
+            guard let since = session.care.requestBegunAt else {
+                session.care.isWatched = false
+                continue
+            }
+            // The replies that it is still owed come first; they have time limits of their own. One that we pause is not slow.
+            if monotonic - since > patience, session.slots.isEmpty, !session.care.isThrottled {
+                closeClient(session, .slowRequest)
+            } else {
+                halfSent.append(id)
+            }
+        }
+    }
+
+    private func closeIdle() {
+        let patience = UInt64(configuration.site.times.clientIdleMilliseconds) * 1_000
+        guard patience > 0 else { return }
+        let idle = sessions.values.filter {
+            $0.slots.isEmpty && $0.care.requestBegunAt == nil && monotonic - min($0.lastCommandAt, monotonic) > patience
+                && connections.outgoing($0.connection).isEmpty
+        }
+        for session in idle.sorted(by: { $0.connection.index < $1.connection.index }) { closeClient(session, .idle) }
+    }
+
+    private func closeClient(_ session: ClientSession, _ fault: ClientFault) {
+        switch fault {
+        case .slowRequest: counters.clientsClosedSlowRequest += 1
+        case .idle: counters.clientsClosedIdle += 1
+        case .memory: counters.clientsClosedMemory += 1
+        }
+        forget(session)
+        effects.actions.append(.close(session.connection, flush: fault != .memory))
+    }
+
+    /// The lane has no more to do with a client. The shell closes its connection, or has.
+    func forget(_ session: ClientSession) {
+        sessions[session.connection] = nil
+        let held = session.care.heldBytes
+        session.care.heldBytes = 0
+        note(clientMemory.change(from: held, to: 0))
+        if clientMemory.favoured == session.connection {
+            clientMemory.favoured = nil
+            favourNext()
+        }
+    }
+
+    /// One line now and then, however many there were.
+    private func tellOfClosed() {
+        let closed = [counters.clientsClosedSlowRequest, counters.clientsClosedMemory]
+        guard closed != clientReport.closedTold, monotonic >= clientReport.closedTellableAt else { return }
+        let slow = closed[0] - clientReport.closedTold[0]
+        let greedy = closed[1] - clientReport.closedTold[1]
+        clientReport.closedTold = closed
+        clientReport.closedTellableAt = monotonic + Limits.clientReportMicroseconds
+        if slow > 0 {
+            say(
+                .warning,
+                "clients closed count=\(slow) reason=their requests were not complete within "
+                    + "\(configuration.site.times.clientRequestMilliseconds) ms; raise times: client-request if they are honest")
+        }
+        if greedy > 0 {
+            say(
+                .warning,
+                "clients closed count=\(greedy) reason=they held most of \(clientMemory.bytesMax) bytes; they read too slowly, or "
+                    + "memory-max is too low for so many clients")
+        }
+    }
+
+    // MARK: Turns
+
+    /// Goes on with those who had more commands than a turn takes.
+    func pumpNextTurn() {
+        guard !sessionsNextTurn.isEmpty else { return }
+        let due = sessionsNextTurn
+        sessionsNextTurn.removeAll(keepingCapacity: true)
+        for session in due {
+            session.nextTurnDue = false
+            if sessions[session.connection] === session { pump(session) }
+        }
+    }
+}
+
+/// When what was last looked at, and told.
+struct ClientReport {
+    /// When times are next looked at, in monotonic microseconds.
+    var nextLookAt: UInt64 = 0
+    /// When the next line about closed clients may be written, in monotonic microseconds.
+    var closedTellableAt: UInt64 = 0
+    /// When the next line about memory may be written, in monotonic microseconds.
+    var memoryTellableAt: UInt64 = 0
+    /// Slow requests and greedy clients that the log knows of.
+    var closedTold: [UInt64] = [0, 0]
+}

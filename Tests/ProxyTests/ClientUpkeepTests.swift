@@ -1,0 +1,249 @@
+import Configuration
+import Kernel
+import Testing
+
+@testable import Proxy
+
+/// What clients may not do to each other: hold memory without end, never finish a request, stay for ever, have every turn.
+@Suite struct ClientUpkeepTests {
+    /// A `set` of so many bytes, as it is typed.
+    private func set(_ key: String, bytes: Int) -> String {
+        "set \(key) 0 0 \(bytes)\r\n\(String(repeating: "v", count: bytes))\r\n"
+    }
+
+    private func plan(_ change: (inout BenchPlan) -> Void) -> BenchPlan {
+        var plan = BenchPlan()
+        plan.hasBackup = false
+        change(&plan)
+        return plan
+    }
+
+    // MARK: Half-sent requests
+
+    @Test("A request that is not complete within its time ends its client; one that arrives slowly within it does not")
+    func slowloris() {
+        let bench = Bench.serving(plan { $0.times.clientRequestMilliseconds = 2_000 })
+        let slow = bench.client()
+        let honest = bench.client()
+        bench.ask(slow, "set k 0 0 100\r\nv")
+        bench.ask(honest, "set h 0 0 4\r\n")
+        for byte in ["a", "b", "c", "d", "\r\n"] {
+            bench.advance(milliseconds: 300)
+            bench.ask(slow, "v")  // bytes alone are no excuse
+            bench.ask(honest, byte)
+        }
+        #expect(bench.commands("cache1").hasPrefix("set h"))
+        bench.answer("cache1", "STORED\r\n")
+        #expect(bench.heard(honest) == "STORED\r\n")
+        bench.advance(milliseconds: 1_500)
+        #expect(bench.closed == [slow])
+        #expect(bench.lines.contains { $0.contains("clients closed count=1") && $0.contains("client-request") })
+        bench.advance(milliseconds: 60_000)
+        #expect(!bench.closed.contains(honest), "who has nothing half sent has all the time in the world")
+    }
+
+    @Test("A value that is refused and still being sent is a request, too")
+    func slowSwallow() {
+        let bench = Bench.serving(plan { $0.times.clientRequestMilliseconds = 2_000 })
+        let client = bench.client()
+        bench.ask(client, "set k 0 0 \(64 << 20)\r\nv")
+        bench.advance(milliseconds: 1_000)
+        bench.ask(client, "vvv")
+        #expect(!bench.closed.contains(client))
+        bench.advance(milliseconds: 2_000)
+        #expect(bench.closed.contains(client))
+    }
+
+    @Test("Half a packet of the binary protocol has the same time")
+    func slowPacket() {
+        let bench = Bench.serving(plan { $0.times.clientRequestMilliseconds = 2_000 })
+        let client = bench.client()
+        bench.receive(client, [0x80, 0x00, 0x00])
+        bench.advance(milliseconds: 3_000)
+        #expect(bench.closed.contains(client))
+    }
+
+    @Test("The replies that a client is owed come before its half-sent request is held against it")
+    func owedReplies() {
+        let bench = Bench.serving(
+            plan {
+                $0.times.clientRequestMilliseconds = 1_000
+                $0.times.backendTimeoutMilliseconds = 10_000
+            })
+        let client = bench.client()
+        bench.ask(client, "get k\r\nget")
+        bench.advance(milliseconds: 3_000)
+        #expect(!bench.closed.contains(client))
+        bench.answer("cache1", "END\r\n")
+        #expect(bench.heard(client) == "END\r\n")
+        bench.advance(milliseconds: 3_000)
+        #expect(bench.closed.contains(client))
+    }
+
+    // MARK: Idle clients
+
+    @Test("Idle clients stay, unless the site sets a time; then whoever sends a command stays")
+    func idle() {
+        let patient = Bench.serving(plan { _ in })
+        let old = patient.client()
+        patient.advance(milliseconds: 600_000)
+        #expect(!patient.closed.contains(old))
+        let bench = Bench.serving(plan { $0.times.clientIdleMilliseconds = 5_000 })
+        let silent = bench.client()
+        let busy = bench.client()
+        for _ in 0..<5 {
+            bench.advance(milliseconds: 2_000)
+            bench.ask(busy, "version\r\n")
+        }
+        #expect(bench.closed == [silent])
+    }
+
+    // MARK: Memory
+
+    @Test("Large commands under way are bounded for each client: a server that answers slowly does not fill the proxy")
+    func largeCommands() {
+        let bench = Bench.serving(plan { $0.segmentBytes = 64 << 20 })
+        let client = bench.client()
+        bench.ask(client, String(repeating: set("k", bytes: 1), count: 8))
+        _ = bench.commands("cache1")
+        bench.answer("cache1", String(repeating: "STORED\r\n", count: 8))
+        _ = bench.heard(client)
+        bench.receive(client, Array((0..<40).map { set("k\($0)", bytes: 500_000) }.joined().utf8))
+        var asked = bench.commands("cache1")
+        #expect(asked.utf8.count >= Limits.clientCommandBytesMax)
+        #expect(asked.utf8.count < Limits.clientCommandBytesMax + 600_000, "it must not be handed more than its share")
+        #expect(bench.paused.contains(client), "what it still sends waits in the kernel")
+        var answered = 0
+        while !asked.isEmpty {
+            let count = asked.split(separator: "\r\n").filter { $0.hasPrefix("set ") }.count
+            answered += count
+            bench.answer("cache1", String(repeating: "STORED\r\n", count: count))
+            asked = bench.commands("cache1")
+        }
+        #expect(answered == 40)
+        #expect(bench.heard(client) == String(repeating: "STORED\r\n", count: 40))
+        #expect(!bench.paused.contains(client))
+    }
+
+    @Test("When clients hold too much, who holds most is paused, who holds little is not, and all go on when it is less")
+    func tight() {
+        let bench = Bench.serving(plan { $0.memoryBytesMax = 2 << 20 })
+        let large = (0..<4).map { _ in bench.client() }
+        for client in large { bench.ask(client, "set large 0 0 500000\r\n" + String(repeating: "v", count: 400_000)) }
+        #expect(bench.node.clientMemory.isTight)
+        let paused = large.filter { bench.paused.contains($0) }
+        #expect(!paused.isEmpty)
+        let small = bench.client()
+        bench.ask(small, "get k\r\n")
+        #expect(bench.commands("cache1") == "get k\r\n")
+        bench.answer("cache1", "END\r\n")
+        #expect(bench.heard(small) == "END\r\n")
+        #expect(!bench.paused.contains(small))
+        // One who may go on finishes, and then another: half-sent requests do not block each other for good.
+        var unfinished = Set(large)
+        for _ in 0..<40 where !unfinished.isEmpty {
+            bench.advance(milliseconds: 100)
+            guard let next = unfinished.first(where: { !bench.paused.contains($0) }) else { continue }
+            bench.ask(next, String(repeating: "v", count: 100_000) + "\r\n")
+            #expect(bench.commands("cache1").utf8.count == 500_024)
+            bench.answer("cache1", "STORED\r\n")
+            #expect(bench.heard(next) == "STORED\r\n")
+            unfinished.remove(next)
+        }
+        #expect(unfinished.isEmpty)
+        #expect(!bench.node.clientMemory.isTight)
+        #expect(bench.paused.isEmpty)
+        #expect(bench.closed.isEmpty)
+    }
+
+    @Test("A paused client still gets the replies that it is owed, and its commands go on one at a time")
+    func pausedIsServed() {
+        let bench = Bench.serving(plan { $0.memoryBytesMax = 2 << 20 })
+        let client = bench.client()
+        let other = bench.client()
+        bench.ask(other, "set large 0 0 1000000\r\n" + String(repeating: "v", count: 900_000))
+        bench.ask(client, (0..<10).map { self.set("k\($0)", bytes: 90_000) }.joined() + "get a\r\nget b\r\n")
+        #expect(bench.paused.contains(client))
+        var heard = ""
+        for _ in 0..<20 {
+            let asked = bench.commands("cache1")
+            let lines = asked.split(separator: "\r\n")
+            bench.answer(
+                "cache1",
+                lines.filter { $0.hasPrefix("set ") }.map { _ in "STORED\r\n" }.joined()
+                    + lines.filter { $0.hasPrefix("get ") }.map { _ in "END\r\n" }.joined())
+            heard += bench.heard(client)
+        }
+        #expect(heard == String(repeating: "STORED\r\n", count: 10) + "END\r\nEND\r\n")
+    }
+
+    @Test("Past the ceiling the client that does not read and holds most is closed, and nobody else")
+    func ceiling() {
+        let bench = Bench.serving(plan { $0.memoryBytesMax = 1 << 20 })
+        let reader = bench.client()
+        let greedy = bench.client()
+        let modest = bench.client()
+        bench.stall(greedy)
+        bench.stall(modest)
+        let value = String(repeating: "v", count: 100_000)
+        bench.ask(modest, "get k\r\n")
+        #expect(bench.commands("cache1") == "get k\r\n")
+        bench.answer("cache1", "VALUE k 0 100000\r\n\(value)\r\nEND\r\n")
+        bench.ask(greedy, "get" + String(repeating: " k", count: 20) + "\r\n")
+        bench.ask(reader, "get k\r\n")
+        #expect(bench.commands("cache1") == String(repeating: "get k\r\n", count: 21))
+        bench.answer("cache1", String(repeating: "VALUE k 0 100000\r\n\(value)\r\nEND\r\n", count: 21))
+        #expect(bench.closed == [greedy])
+        #expect(bench.heard(reader).utf8.count == 100_000 + 25)
+        #expect(bench.node.clientMemory.heldBytes <= 1 << 20)
+        bench.advance(milliseconds: 1_000)
+        #expect(bench.lines.contains { $0.contains("clients closed count=1") && $0.contains("memory-max") })
+        bench.drain(modest)
+        #expect(bench.heard(modest).utf8.count == 100_000 + 25)
+        #expect(bench.node.clientMemory.heldBytes == 0)
+    }
+
+    @Test("Of a client whose replies may be large few are asked for at first, and more once they have turned out small")
+    func slowStart() {
+        let bench = Bench.serving(plan { _ in })
+        let client = bench.client()
+        bench.ask(client, String(repeating: "get k\r\n", count: 500))
+        var rounds: [Int] = []
+        while true {
+            let asked = bench.commands("cache1").utf8.count / 7
+            guard asked > 0 else { break }
+            rounds.append(asked)
+            bench.answer("cache1", String(repeating: "END\r\n", count: asked))
+        }
+        #expect(rounds.first == Limits.clientRepliesFirst / 2, "each takes two places: the key and the END")
+        #expect(rounds.reduce(0, +) == 500)
+        #expect(rounds.count < 12, "it must not stay slow: \(rounds)")
+        #expect(bench.heard(client) == String(repeating: "END\r\n", count: 500))
+    }
+
+    @Test("A client that leaves takes what it held out of the sum")
+    func gone() {
+        let bench = Bench.serving(plan { $0.memoryBytesMax = 1 << 20 })
+        for _ in 0..<20 {
+            let client = bench.client()
+            bench.ask(client, "set k 0 0 600000\r\n" + String(repeating: "v", count: 500_000))
+            #expect(bench.node.clientMemory.heldBytes > 500_000)
+            bench.lose(client)
+            #expect(bench.node.clientMemory.heldBytes == 0)
+        }
+    }
+
+    // MARK: Turns
+
+    @Test("A client that sends without end gets so many commands in a turn; the rest comes with the next")
+    func turns() {
+        let bench = Bench.serving(plan { _ in })
+        let client = bench.client()
+        let count = Limits.clientCommandsPerTurnMax + 200
+        #expect(bench.ask(client, String(repeating: "mn\r\n", count: count)).utf8.count == Limits.clientCommandsPerTurnMax * 4)
+        #expect(bench.node.nextDeadline == bench.now.monotonicMicroseconds + 1, "the next turn must not wait for anything")
+        bench.step(.deadline)
+        bench.settle()
+        #expect(bench.heard(client).utf8.count == 200 * 4)
+    }
+}
