@@ -34,7 +34,7 @@ public struct ClientPolicy: Sendable, Hashable {
 }
 
 /// As whom a proxy runs once it has bound its addresses.
-public struct Account: Sendable, Hashable {
+public struct SiteAccount: Sendable, Hashable {
     /// The user's name.
     public var user: String
     /// The group's name; nil is the user's own.
@@ -75,7 +75,7 @@ struct ClientPolicyFile {
     }
 
     /// As whom to run; nil when nothing is said.
-    func readAccount(_ fields: Fields) -> Account? {
+    func readAccount(_ fields: Fields) -> SiteAccount? {
         let group = fields["group"].flatMap { problems.name($0, "group") }
         guard let node = fields["user"] else {
             if let lonely = fields["group"] {
@@ -83,7 +83,7 @@ struct ClientPolicyFile {
             }
             return nil
         }
-        return problems.name(node, "user").map { Account(user: $0, group: group) }
+        return problems.name(node, "user").map { SiteAccount(user: $0, group: group) }
     }
 
     private func readMemory(_ node: Node?, least: Int) -> Int? {

@@ -23,7 +23,7 @@ public struct Site: Sendable, Hashable {
     /// What all clients of a proxy together may have.
     public var clients = ClientPolicy()
     /// As whom a proxy runs; nil is whoever started it.
-    public var account: Account?
+    public var account: SiteAccount?
 
     /// When a write is answered (`federation.md` section 4).
     public enum Durability: String, Sendable, Hashable, CaseIterable {

@@ -121,7 +121,7 @@ enum DaemonStart {
     }
 
     /// Once the addresses are bound and the key is read, root has nothing left to do.
-    static func dropPrivileges(_ account: Account?, _ sockets: BoundSockets, logger: Logger) throws(DaemonFailure) {
+    static func dropPrivileges(_ account: SiteAccount?, _ sockets: BoundSockets, logger: Logger) throws(DaemonFailure) {
         guard let account else { return }
         let paths = (sockets.unixClients + [sockets.admin]).compactMap(\.path)
         for path in paths { Privileges.give(path, to: account.user) }

@@ -113,6 +113,12 @@ final class ClientSession {
     /// How many incoming bytes the latest request was made of.
     func incomingBytes(of request: Request) -> Int { translator?.packetBytes ?? request.bytes }
 
+    /// Nothing of it is held or held back: there is nothing to note once its commands were taken.
+    var isUnremarkable: Bool {
+        care.heldBytes == 0 && care.largeCommandBytes == 0 && care.parkedReplyBytes < Limits.countedReplyBytesMin && !paused
+            && swallow == 0
+    }
+
     /// One more command may be taken: what it has asked for is within bounds, and so is what waits for it to read.
     func hasRoom(behind outgoing: ByteQueue) -> Bool {
         if care.isThrottled { return slots.isEmpty && outgoing.count < Limits.throttledOutgoingBytesMax }

@@ -30,11 +30,16 @@ extension LaneNode {
             session.nextTurnDue = true
             sessionsNextTurn.append(session)
         }
-        noteHalfSent(
-            session, tookSome: commandsLeft < Limits.clientCommandsPerTurnMax,
-            isIncomplete: session.swallow > 0 || (room && session.waiting == nil && !incoming.isEmpty && !session.closing))
-        account(session)
-        regulateReading(session)
+        if incoming.isEmpty && session.isUnremarkable && outgoing.count < Limits.countedReplyBytesMin && !clientMemory.isTight {
+            session.care.requestBegunAt = nil
+        } else {
+            let waits = !room || session.waiting != nil || session.closing
+            noteHalfSent(
+                session, tookSome: commandsLeft < Limits.clientCommandsPerTurnMax,
+                isIncomplete: session.swallow > 0 || (!incoming.isEmpty && !waits))
+            account(session)
+            regulateReading(session)
+        }
         if isLeaving && commandsLeft > 0 { closeIfIdle(session) }
     }
 

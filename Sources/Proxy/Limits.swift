@@ -7,7 +7,7 @@ enum Limits {
     /// Replies that one client connection may have outstanding before its commands wait.
     static let clientRepliesMax = 2_048
     /// The same for a client whose replies' size is not known yet.
-    static let clientRepliesFirst = 8
+    static let clientRepliesFirst = 4
     /// Bytes that may wait for one client to read them before its commands wait.
     static let clientOutgoingBytesMax = 4 << 20
     /// Bytes of commands that may wait behind an earlier command of the same client before it is paused.

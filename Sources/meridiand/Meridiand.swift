@@ -27,6 +27,9 @@ struct Meridiand: ParsableCommand {
               SIGINT again     end at once; the log is recovered at the next start
               SIGHUP           load the certificates anew (site files are read only at start)
 
+            PRIVILEGES
+              Started as root with 'user' (and 'group') in the site file, it becomes that user once its addresses are bound.
+
             EXIT CODES
               0 ended as told    64 wrong usage            65 the log is damaged    70 the orderly end took too long
               71 the system refused something, such as a port         74 a disk failed        78 a mistake in the site files

@@ -110,7 +110,7 @@ import Testing
         #expect(site.clients.memoryBytesMax == 64 << 20)
         #expect(site.clients.unixMode == 0o660)
         #expect(site.clients.unixGroup == "www-data")
-        #expect(site.account == Account(user: "meridian", group: "cache"))
+        #expect(site.account == SiteAccount(user: "meridian", group: "cache"))
         #expect(site.times.heartbeatMilliseconds == 50)
         #expect(site.proxies.map(\.clientConnectionsMax) == [100, 7])
         #expect(site.proxies[1].clients == [.tcp(HostPort(host: "0.0.0.0", port: 11_212)), .unix(path: "/run/n2.sock")])
@@ -139,7 +139,8 @@ import Testing
         let site = try String(contentsOf: templates.appending(path: "site.yaml"), encoding: .utf8)
         #expect(Sample.mistakes(federation: federation, site: site) == [])
         // The defaults that the template tells are the defaults that hold.
-        let uncommented = site.replacing(/(?m)^# (?=(durability|unreachable|flush|connections|memory|unix-mode|log-segment|times|  ))/, with: "")
+        let keys = /(?m)^# (?=(durability|unreachable|flush|connections|memory|unix-mode|log-segment|times|  ))/
+        let uncommented = site.replacing(keys, with: "")
         #expect(uncommented != site)
         #expect(
             try Sample.read(federation: federation, site: uncommented).site
