@@ -64,7 +64,7 @@ struct ClientMemory {
 struct ClientCare {
     /// What it was last found to hold.
     var heldBytes = 0
-    /// Replies that wait for an earlier one.
+    /// Replies that wait for an earlier one, or for the rest of theirs.
     var parkedReplyBytes = 0
     /// Its large commands that have no reply yet, in order.
     private var largeCommands: Deque<(reply: UInt64, bytes: Int)> = []
@@ -79,6 +79,9 @@ struct ClientCare {
     var requestBegunAt: UInt64?
     /// The lane's list of half-sent requests names it.
     var isWatched = false
+
+    /// Replies wait for it that cannot leave.
+    var isOwedMuch: Bool { isStalled || parkedReplyBytes >= Limits.countedReplyBytesMin }
 
     /// A command is on its way whose reply has this number.
     mutating func began(_ bytes: Int, reply: UInt64) {

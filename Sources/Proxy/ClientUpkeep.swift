@@ -18,7 +18,7 @@ extension LaneNode {
         session.care.heldBytes = held
         note(clientMemory.change(from: before, to: held))
         guard clientMemory.isTight else { return }
-        if session.care.isStalled && clientMemory.isOver { clientMemory.mustLook = true }
+        if session.care.isOwedMuch && clientMemory.isOver { clientMemory.mustLook = true }
         if clientMemory.favoured == id {
             if session.care.requestBegunAt == nil { favourNext() }
         } else if session.care.isThrottled {
@@ -108,17 +108,17 @@ extension LaneNode {
 
     /// Sessions that hold anything, in a fixed order.
     private var holders: [ClientSession] {
-        sessions.values.filter { $0.care.heldBytes > 0 }.sorted { $0.connection.index < $1.connection.index }
+        sessions.filter { $0.care.heldBytes > 0 }
     }
 
-    /// Past the ceiling, pausing was not enough. Who does not read, and holds more than a fair share, goes, the worst first; if that
+    /// Past the ceiling, pausing was not enough. Who does not read, or has asked for too much at once, and holds more than a fair share, goes, the worst first; if that
     /// is not enough for a while, whoever holds most.
     func closeGreediest(ofAll: Bool) {
         clientMemory.mustLook = false
         for session in holders { account(session) }
         let worst = holders.filter { session in
             session.connection != clientMemory.favoured
-                && (ofAll || (session.care.isStalled && session.care.heldBytes > clientMemory.fairShare))
+                && (ofAll || (session.care.isOwedMuch && session.care.heldBytes > clientMemory.fairShare))
         }.sorted { $0.care.heldBytes > $1.care.heldBytes }
         for session in worst where clientMemory.isOver { closeClient(session, .memory) }
     }
@@ -169,11 +169,11 @@ extension LaneNode {
     private func closeIdle() {
         let patience = UInt64(configuration.site.times.clientIdleMilliseconds) * 1_000
         guard patience > 0 else { return }
-        let idle = sessions.values.filter {
+        let idle = sessions.filter {
             $0.slots.isEmpty && $0.care.requestBegunAt == nil && monotonic - min($0.lastCommandAt, monotonic) > patience
                 && connections.outgoing($0.connection).isEmpty
         }
-        for session in idle.sorted(by: { $0.connection.index < $1.connection.index }) { closeClient(session, .idle) }
+        for session in idle { closeClient(session, .idle) }
     }
 
     private func closeClient(_ session: ClientSession, _ fault: ClientFault) {

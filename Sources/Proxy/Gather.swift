@@ -61,6 +61,15 @@ final class Gather {
         answers[key] = .found(start: start, end: collected.count)
     }
 
+    /// What the client is owed of it so far.
+    var collectedBytes: Int { collected.count }
+
+    /// The client is gone.
+    func abandon() {
+        for key in answers.indices { answers[key] = .missed }
+        collected.removeAll()
+    }
+
     func fail(_ key: Int, _ bytes: [UInt8]) {
         answers[key] = .missed
         if failure.map({ key < $0.key }) ?? true { failure = (key, bytes) }
@@ -174,7 +183,11 @@ extension LaneNode {
             guard let place = fragment.take(reply.key.of(bytes)) else {
                 return drop(server, "it answered with a key that it was not asked for")
             }
-            gather.find(place, shown(bytes, reply, from: server))
+            if sessions[gather.client] == nil {
+                gather.abandon()
+            } else {
+                collect(gather, place, shown(bytes, reply, from: server))
+            }
             if server.isBackup { noteBackupRead(Array(reply.key.of(bytes))) }
             return
         }
@@ -185,6 +198,14 @@ extension LaneNode {
             for place in fragment.unanswered + fragment.lacking { gather.fail(place, Array(bytes)) }
         }
         finishPart(gather)
+    }
+
+    /// What is collected for a client is what it holds.
+    private func collect(_ gather: Gather, _ place: Int, _ bytes: UnsafeRawBufferPointer) {
+        gather.find(place, bytes)
+        guard let session = sessions[gather.client] else { return }
+        session.care.parkedReplyBytes += bytes.count
+        if session.care.parkedReplyBytes >= Limits.countedReplyBytesMin { account(session) }
     }
 
     /// The connection broke: the keys' other servers are asked for the rest.
@@ -229,6 +250,7 @@ extension LaneNode {
         }
         gatherScratch.removeAll()
         let kind = gather.join(into: gatherScratch)
+        sessions[gather.client]?.care.parkedReplyBytes -= gather.collectedBytes
         deliver(gather.client, gather.reply, kind, gatherScratch.readable)
     }
 }

@@ -157,6 +157,7 @@ final class Bench {
             node.log.pending.removeAll()
             for id in effects.dirty + effects.patient where node.connections.isOpen(id) {
                 guard let told = stalled[id] else {
+                    if node.connections.outgoing(id).count >= Limits.countedReplyBytesMin { reports.append(.drained(id)) }
                     send(id)
                     continue
                 }
