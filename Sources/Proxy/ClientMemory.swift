@@ -29,8 +29,9 @@ struct ClientMemory {
     var mustLook = false
     /// Since when ticks have found it past the ceiling, in monotonic microseconds.
     var overSince: UInt64?
-    /// What the favoured one held at the last look.
-    var favouredHeldBytes = 0
+    /// Since when, and what of its request had arrived when it was last looked at, in monotonic microseconds.
+    var favouredSince: UInt64 = 0
+    var favouredLook: (at: UInt64, bytes: Int) = (0, 0)
 
     init(bytesMax: Int) { self.bytesMax = bytesMax }
 
@@ -71,6 +72,8 @@ struct ClientCare {
     private(set) var largeCommandBytes = 0
     /// It sends no more until memory is easy again.
     var isThrottled = false
+    /// Since when, in monotonic microseconds.
+    var throttledAt: UInt64 = 0
     /// The lane's list of paused clients names it.
     var isListedAsPaused = false
     /// Its socket was full when it was last written to.

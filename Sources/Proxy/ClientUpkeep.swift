@@ -51,6 +51,7 @@ extension LaneNode {
 
     private func throttle(_ session: ClientSession) {
         session.care.isThrottled = true
+        session.care.throttledAt = monotonic
         if !session.care.isListedAsPaused {
             session.care.isListedAsPaused = true
             clientMemory.paused.append(session.connection)
@@ -61,7 +62,9 @@ extension LaneNode {
     private func release(_ session: ClientSession) {
         session.care.isThrottled = false
         // It could not go on: that time is not held against it.
-        if session.care.requestBegunAt != nil { session.care.requestBegunAt = monotonic }
+        if let begunAt = session.care.requestBegunAt {
+            session.care.requestBegunAt = begunAt + (monotonic - max(session.care.throttledAt, begunAt))
+        }
         regulateReading(session)
         pumpLater(session)
     }
@@ -85,7 +88,8 @@ extension LaneNode {
             }
             session.care.isListedAsPaused = false
             clientMemory.favoured = id
-            clientMemory.favouredHeldBytes = session.care.heldBytes
+            clientMemory.favouredSince = monotonic
+            clientMemory.favouredLook = (monotonic, connections.incoming(id).count)
             return release(session)
         }
     }
@@ -102,8 +106,11 @@ extension LaneNode {
             clientMemory.favoured = nil
             return favourNext()
         }
-        if session.care.heldBytes == clientMemory.favouredHeldBytes { favourNext() }
-        clientMemory.favouredHeldBytes = session.care.heldBytes
+        guard monotonic - clientMemory.favouredLook.at >= Limits.favourLookMicroseconds else { return }
+        let arrived = connections.incoming(favoured).count
+        let hasStopped = arrived == clientMemory.favouredLook.bytes && session.swallow == 0
+        clientMemory.favouredLook = (monotonic, arrived)
+        if hasStopped || monotonic - clientMemory.favouredSince > Limits.favourMicroseconds { favourNext() }
     }
 
     /// Sessions that hold anything, in a fixed order.

@@ -23,6 +23,10 @@ enum Limits {
     static let countedReplyBytesMin = 16 << 10
     /// Bytes that may wait for a client to read them while memory is tight. Above what a shell reports as drained (16 KiB).
     static let throttledOutgoingBytesMax = 64 << 10
+    /// How long a favoured client may send nothing before another is, in microseconds …
+    static let favourLookMicroseconds: UInt64 = 1_000_000
+    /// … and how long it is favoured at most. All of them held half-sent at once would be too much.
+    static let favourMicroseconds: UInt64 = 5_000_000
     /// How long clients may hold more than the ceiling before those go, too, that read what they get, in microseconds.
     static let memoryOverMicroseconds: UInt64 = 1_000_000
     /// How often clients' times are looked at, in microseconds.

@@ -144,7 +144,7 @@ import Testing
         // One who may go on finishes, and then another: half-sent requests do not block each other for good.
         var unfinished = Set(large)
         for _ in 0..<40 where !unfinished.isEmpty {
-            bench.advance(milliseconds: 100)
+            bench.advance(milliseconds: 300)
             guard let next = unfinished.first(where: { !bench.paused.contains($0) }) else { continue }
             bench.ask(next, String(repeating: "v", count: 100_000) + "\r\n")
             #expect(bench.commands("cache1").utf8.count == 500_024)
@@ -156,6 +156,29 @@ import Testing
         #expect(!bench.node.clientMemory.isTight)
         #expect(bench.paused.isEmpty)
         #expect(bench.closed.isEmpty)
+    }
+
+    @Test("Who drips a request in while memory is tight is not favoured for ever, and its time is up all the same")
+    func favouredDripper() {
+        let bench = Bench.serving(
+            plan {
+                $0.memoryBytesMax = 2 << 20
+                $0.times.clientRequestMilliseconds = 12_000
+            })
+        let drippers = (0..<4).map { _ in bench.client() }
+        for client in drippers { bench.ask(client, "set large 0 0 900000\r\n" + String(repeating: "v", count: 400_000)) }
+        #expect(bench.node.clientMemory.isTight)
+        var favoured: Set<ConnectionID> = []
+        for _ in 0..<200 {
+            bench.advance(milliseconds: 500)
+            for client in drippers where !bench.closed.contains(client) && !bench.paused.contains(client) {
+                bench.ask(client, "v")
+                favoured.insert(client)
+            }
+        }
+        #expect(favoured.count == 4, "each had its turn")
+        #expect(bench.closed == Set(drippers))
+        #expect(bench.node.clientMemory.heldBytes == 0)
     }
 
     @Test("A paused client still gets the replies that it is owed, and its commands go on one at a time")
