@@ -33,6 +33,10 @@ extension LaneNode {
         case .none: break
         case .becameTight:
             counters.memoryTight += 1
+            // At once, not when each is heard next: all of them together could send as much again.
+            for session in holders where session.care.heldBytes > clientMemory.fairShare && !session.care.isThrottled {
+                throttle(session)
+            }
             if monotonic >= clientReport.memoryTellableAt {
                 clientReport.memoryTellableAt = monotonic + Limits.clientReportMicroseconds
                 say(
@@ -75,6 +79,9 @@ extension LaneNode {
             clientMemory.favoured = nil
             if session.care.heldBytes > clientMemory.fairShare { throttle(session) }
         }
+        // Not before there is room for it, unless nothing is under way that will make room.
+        let isCramped = clientMemory.heldBytes + configuration.federation.itemBytesMax > clientMemory.bytesMax
+        guard !isCramped || !holders.contains(where: { !$0.slots.isEmpty }) else { return }
         for _ in 0..<clientMemory.paused.count {
             guard let id = clientMemory.paused.popFirst() else { return }
             guard let session = sessions[id] else { continue }
