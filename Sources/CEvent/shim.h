@@ -194,6 +194,18 @@ static inline void meridian_address_text(const struct meridian_address *address,
     }
 }
 
+// The address without its port, in network order; returns 4 or 16, or 0 for a unix socket.
+static inline int meridian_address_bytes(const struct meridian_address *address, uint8_t *bytes) {
+    const struct sockaddr *name = (const struct sockaddr *)&address->storage;
+    if (name->sa_family == AF_INET) {
+        memcpy(bytes, &((const struct sockaddr_in *)name)->sin_addr, 4);
+        return 4;
+    }
+    if (name->sa_family != AF_INET6) return 0;
+    memcpy(bytes, &((const struct sockaddr_in6 *)name)->sin6_addr, 16);
+    return 16;
+}
+
 static inline int meridian_address_is_loopback(const struct meridian_address *address) {
     const struct sockaddr *name = (const struct sockaddr *)&address->storage;
     if (name->sa_family == AF_UNIX) return 1;

@@ -2,6 +2,7 @@
 // name server may take seconds and a loop must not.
 
 import CEvent
+import Kernel
 
 /// One address of a TCP or unix socket.
 public struct SocketAddress: Sendable, CustomStringConvertible {
@@ -32,6 +33,13 @@ public struct SocketAddress: Sendable, CustomStringConvertible {
 
     /// True for 127.0.0.0/8, ::1 and unix sockets.
     public var isLoopback: Bool { withUnsafePointer(to: raw) { meridian_address_is_loopback($0) != 0 } }
+
+    /// The address without its port; nil for a unix socket.
+    public var ip: IPAddress? {
+        var bytes = [UInt8](repeating: 0, count: 16)
+        let count = withUnsafePointer(to: raw) { meridian_address_bytes($0, &bytes) }
+        return IPAddress(bytes: Array(bytes.prefix(Int(count))))
+    }
 
     /// `127.0.0.1:11211`, `[::1]:11211` or `unix`
     public var description: String {
