@@ -72,6 +72,31 @@ static inline SSL_CTX *meridian_tls_context_new(void) {
     return context;
 }
 
+// What clients meet: TLS 1.2 or 1.3, forward secrecy and authenticated encryption only, tickets but no memory of sessions.
+static inline SSL_CTX *meridian_tls_listener_context_new(void) {
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    if (!context) return NULL;
+    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+    SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL");
+    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    // Tickets are sealed with keys of this context alone, so the name need not tell contexts apart; OpenSSL wants one.
+    SSL_CTX_set_session_id_context(context, (const unsigned char *)"meridian", 8);
+    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_default_passwd_cb(context, meridian_tls_no_passphrase);
+    return context;
+}
+
+// Demands certificates of clients; the names of their authorities are told to them.
+static inline int meridian_tls_listener_demand(SSL_CTX *context, const char *authority) {
+    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(authority);
+    if (!names) return 0;
+    SSL_CTX_set_client_CA_list(context, names);
+    if (SSL_CTX_load_verify_file(context, authority) != 1) return 0;
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, meridian_tls_verify);
+    return 1;
+}
+
 // ---- Certificates ----
 
 // The certificate's subject alternative names of type URI, joined by line feeds; returns their number, or -1 when they

@@ -43,18 +43,7 @@ public final class TLSContext: @unchecked Sendable {
                     "the authority's certificate", files.authority,
                     "tls.authority must name a readable PEM file with a certificate")
             }
-            if SSL_CTX_use_certificate_chain_file(context, files.certificate) != 1 {
-                throw Self.unusable(
-                    "the proxy's certificate", files.certificate,
-                    "tls.certificate must name a readable PEM file with a certificate")
-            }
-            if SSL_CTX_use_PrivateKey_file(context, files.key, SSL_FILETYPE_PEM) != 1 {
-                throw Self.unusableKey(files)
-            }
-            if SSL_CTX_check_private_key(context) != 1 { throw Self.mismatch(files) }
-            guard let own = SSL_CTX_get0_certificate(context) else {
-                throw TLSError(reason: "\(files.certificate) holds no certificate", remedy: "check the file")
-            }
+            let own = try Self.loadPair(into: context, certificate: files.certificate, key: files.key, whose: "the proxy's")
             notAfterSeconds = meridian_certificate_not_after(own)
             do throws(TLSError) {
                 names = try CertificateNames.only(in: Self.uris(own))
@@ -81,6 +70,22 @@ public final class TLSContext: @unchecked Sendable {
         return nil
     }
 
+    /// Loads a certificate and its key, and sees that they fit together; returns the certificate, which the context keeps.
+    static func loadPair(
+        into context: OpaquePointer, certificate: String, key: String, whose: String
+    ) throws(TLSError) -> OpaquePointer {
+        if SSL_CTX_use_certificate_chain_file(context, certificate) != 1 {
+            throw unusable(
+                "\(whose) certificate", certificate, "tls.certificate must name a readable PEM file with a certificate")
+        }
+        if SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1 { throw unusableKey(certificate, key) }
+        if SSL_CTX_check_private_key(context) != 1 { throw mismatch(certificate, key) }
+        guard let own = SSL_CTX_get0_certificate(context) else {
+            throw TLSError(reason: "\(certificate) holds no certificate", remedy: "check the file")
+        }
+        return own
+    }
+
     /// Reads the URIs in a certificate's subject alternative name.
     static func uris(_ certificate: OpaquePointer) -> [String] {
         var text = [CChar](repeating: 0, count: 4_096)
@@ -95,22 +100,24 @@ public final class TLSContext: @unchecked Sendable {
         return (code, Text.inArray(words))
     }
 
-    private static func unusable(_ what: String, _ path: String, _ remedy: String) -> TLSError {
+    static func unusable(_ what: String, _ path: String, _ remedy: String) -> TLSError {
         TLSError(reason: "cannot load \(what) \(path): \(firstReason().words)", remedy: remedy)
     }
 
-    private static func unusableKey(_ files: TLSFiles) -> TLSError {
+    private static func unusableKey(_ certificate: String, _ key: String) -> TLSError {
         let reason = firstReason()
-        if reason.code == X509_R_KEY_VALUES_MISMATCH || reason.code == X509_R_KEY_TYPE_MISMATCH { return mismatch(files) }
+        if reason.code == X509_R_KEY_VALUES_MISMATCH || reason.code == X509_R_KEY_TYPE_MISMATCH {
+            return mismatch(certificate, key)
+        }
         return TLSError(
-            reason: "cannot load the private key \(files.key): \(reason.words)",
+            reason: "cannot load the private key \(key): \(reason.words)",
             remedy: "tls.key must name a PEM file without a passphrase that this user may read")
     }
 
-    private static func mismatch(_ files: TLSFiles) -> TLSError {
+    private static func mismatch(_ certificate: String, _ key: String) -> TLSError {
         _ = firstReason()
         return TLSError(
-            reason: "the private key \(files.key) does not belong to the certificate \(files.certificate)",
+            reason: "the private key \(key) does not belong to the certificate \(certificate)",
             remedy: "use the pair that was issued together")
     }
 }

@@ -46,6 +46,29 @@ public struct TLSError: Error, Sendable, Hashable, CustomStringConvertible {
         }
     }
 
+    /// What our verification found wrong with a client's certificate.
+    static func refusalOfClient(_ refusal: meridian_tls_refusal) -> TLSError {
+        let told = Self.refusal(refusal).reason.replacing("the peer's", with: "the client's")
+        return TLSError(reason: told, remedy: "give it one of the listener's client-authority")
+    }
+
+    /// What OpenSSL's last error means for a client's connection.
+    static func client(reason: Int32, words: String) -> TLSError {
+        switch reason {
+        case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+            TLSError(reason: "the client presented no certificate", remedy: "give it one of the listener's client-authority")
+        case SSL_R_UNSUPPORTED_PROTOCOL, SSL_R_VERSION_TOO_LOW: TLSError(reason: "the client speaks nothing newer than TLS 1.1")
+        case SSL_R_WRONG_VERSION_NUMBER, SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST, SSL_R_PACKET_LENGTH_TOO_LONG,
+            SSL_R_BAD_RECORD_TYPE, SSL_R_UNEXPECTED_MESSAGE:
+            TLSError(reason: "the client does not speak TLS (\(words))", remedy: "this listener serves nothing else")
+        case SSL_R_TLSV1_ALERT_UNKNOWN_CA, SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED, SSL_R_SSLV3_ALERT_BAD_CERTIFICATE,
+            SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN, SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
+            TLSError(
+                reason: "the client refused our certificate (\(words))", remedy: "compare its authority with the certificate's")
+        default: TLSError(reason: "TLS failed: \(words)")
+        }
+    }
+
     /// What OpenSSL's last error means for a connection.
     static func connection(reason: Int32, words: String) -> TLSError {
         switch reason {

@@ -8,7 +8,7 @@
 import COpenSSL
 import Kernel
 
-/// One side of a TLS 1.3 connection, both sides with certificates.
+/// One side of a TLS connection: with a peer, both sides with certificates that name proxies, or with a client.
 public final class TLSSession {
     /// Who began.
     public enum Role: Sendable {
@@ -24,28 +24,41 @@ public final class TLSSession {
     private static let recordBytesMax = 16 * 1024
 
     private let ssl: OpaquePointer
-    private let context: TLSContext
+    /// Lives as long as the session that was made from it.
+    private let context: AnyObject & Sendable
+    /// The other side is a proxy, and its certificate must say which.
+    private let isPeer: Bool
     /// Where the verification notes why it refused; lives exactly as long as `ssl`.
     private let refusal: UnsafeMutablePointer<meridian_tls_refusal>
 
-    /// Whom the peer's certificate names; nil until the handshake is done.
+    /// Whom the peer's certificate names; nil until the handshake is done, and for clients.
     public private(set) var peer: CertificateNames?
     /// True once the peer has said that it will send no more.
     public private(set) var hasEnded = false
 
-    /// True once the handshake is done and the peer's certificate was accepted.
-    public var isEstablished: Bool { peer != nil }
+    /// True once the handshake is done and the other side's certificate, where one is asked for, was accepted.
+    public private(set) var isEstablished = false
 
     /// A session that has not begun: dial with `begin`, or `receive` what the dialling side sent.
-    public init(_ context: TLSContext, role: Role) throws(TLSError) {
+    public convenience init(_ context: TLSContext, role: Role) throws(TLSError) {
+        try self.init(context.context, of: context, isPeer: true, role: role)
+    }
+
+    /// A session with a client that has connected: `receive` what it sent.
+    public convenience init(_ context: ListenerContext) throws(TLSError) {
+        try self.init(context.context, of: context, isPeer: false, role: .accepting)
+    }
+
+    private init(_ pointer: OpaquePointer, of context: AnyObject & Sendable, isPeer: Bool, role: Role) throws(TLSError) {
         refusal = .allocate(capacity: 1)
         refusal.initialize(to: meridian_tls_refusal())
-        guard let ssl = meridian_tls_session_new(context.context, role == .accepting ? 1 : 0, refusal) else {
+        guard let ssl = meridian_tls_session_new(pointer, role == .accepting ? 1 : 0, refusal) else {
             refusal.deallocate()
             throw TLSError(reason: "OpenSSL could not make a session")
         }
         self.ssl = ssl
         self.context = context
+        self.isPeer = isPeer
     }
 
     deinit {
@@ -118,20 +131,28 @@ public final class TLSSession {
         fetch(into: outgoing)
         switch outcome {
         case SSL_ERROR_NONE:
-            guard let certificate = SSL_get0_peer_certificate(ssl) else {
-                throw TLSError(reason: "the peer presented no certificate")
-            }
-            peer = try CertificateNames.only(in: TLSContext.uris(certificate))
+            if isPeer { peer = try peerNames() }
+            isEstablished = true
         case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return
         default: throw failure ?? TLSError(reason: "TLS failed: OpenSSL's error \(outcome)")
         }
     }
 
+    private func peerNames() throws(TLSError) -> CertificateNames {
+        guard let certificate = SSL_get0_peer_certificate(ssl) else {
+            throw TLSError(reason: "the peer presented no certificate")
+        }
+        return try CertificateNames.only(in: TLSContext.uris(certificate))
+    }
+
     private func connectionError() -> TLSError {
         var words = [CChar](repeating: 0, count: 256)
         let reason = meridian_tls_last_reason(&words, words.count)
-        if refusal.pointee.code != 0 { return TLSError.refusal(refusal.pointee) }
-        return TLSError.connection(reason: reason, words: Text.inArray(words))
+        if refusal.pointee.code != 0 {
+            return isPeer ? TLSError.refusal(refusal.pointee) : TLSError.refusalOfClient(refusal.pointee)
+        }
+        let told = Text.inArray(words)
+        return isPeer ? TLSError.connection(reason: reason, words: told) : TLSError.client(reason: reason, words: told)
     }
 
     private func fetch(into queue: ByteQueue) {
