@@ -54,7 +54,7 @@ let package = Package(
         room("EventLoop", ["Kernel", "CEvent"]),
         room("TLS", ["Kernel", "COpenSSL"]),
         room("Disk", ["Kernel", "WriteLog"]),
-        room("Daemon", ["Kernel", "Proxy", "Configuration", "Status", "EventLoop", "TLS", "Disk", logging]),
+        room("Daemon", ["Kernel", "Memcache", "Proxy", "Configuration", "Status", "EventLoop", "TLS", "Disk", logging]),
         // Reads a site's files for the executables.
         room("SiteLoader", ["Configuration"]),
         // What the command line asks proxies and how it shows the answers.
@@ -94,7 +94,7 @@ let package = Package(
         tests("Disk", ["Disk", "WriteLog", "Kernel"]),
         tests("TLS", ["TLS", "Kernel"]),
         tests("EventLoop", ["EventLoop", "Kernel"]),
-        tests("Daemon", ["Daemon", "EventLoop", "Status", "Kernel"]),
+        tests("Daemon", ["Daemon", "Configuration", "EventLoop", "Status", "Kernel"]),
         tests("Meridian", ["meridian", "Configuration"]),
         tests("Fuzzing", ["Fuzzing", "Kernel"]),
     ]

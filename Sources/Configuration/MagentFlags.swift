@@ -79,7 +79,8 @@ public struct MagentFlags: Sendable, Hashable {
                     id: 1, name: names.site, proxies: [FederationProxy(id: 1, name: names.proxy, replication: endpoint)])
             ], crossing: [])
         let proxy = SiteProxy(
-            name: names.proxy, clients: clients, replication: endpoint, admin: .unix(path: "\(folder)/admin.sock"),
+            name: names.proxy, clients: clients.map { ClientListener($0) }, replication: endpoint,
+            admin: .unix(path: "\(folder)/admin.sock"),
             folder: folder,
             authorityPath: "", certificatePath: "", keyPath: "", clientConnectionsMax: connectionsMax)
         let site = Site(

@@ -91,7 +91,7 @@ public struct SiteProxy: Sendable, Hashable {
     /// Its name, as in the shared file.
     public var name: String
     /// Where clients connect.
-    public var clients: [ListenAddress]
+    public var clients: [ClientListener]
     /// Where peers connect; the shared file's endpoint unless given.
     public var replication: HostPort
     /// Where the admin endpoint listens: loopback or a unix socket.
@@ -109,7 +109,7 @@ public struct SiteProxy: Sendable, Hashable {
 
     /// Makes a proxy of its parts.
     public init(
-        name: String, clients: [ListenAddress], replication: HostPort, admin: ListenAddress, folder: String,
+        name: String, clients: [ClientListener], replication: HostPort, admin: ListenAddress, folder: String,
         authorityPath: String, certificatePath: String, keyPath: String, clientConnectionsMax: Int
     ) {
         self.name = name

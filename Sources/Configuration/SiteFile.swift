@@ -7,8 +7,8 @@ import Yams
 
 /// Reads a site file; see Sites/templates/site.yaml for one with every key.
 struct SiteFile {
-    private let problems: ProblemList
-    private let path: String
+    let problems: ProblemList
+    let path: String
     private let cores: Int
 
     /// Most event loops of one proxy.
@@ -293,18 +293,6 @@ extension SiteFile {
             authorityPath: shared.authority, certificatePath: certificate, keyPath: key, clientConnectionsMax: connections)
     }
 
-    private func readClients(_ node: Node) -> [ListenAddress]? {
-        let nodes: [Node]
-        if case .scalar = node {
-            nodes = [node]
-        } else {
-            guard let listed = problems.list(node, "clients", least: 1, most: Self.listenersMax) else { return nil }
-            nodes = listed
-        }
-        let addresses = nodes.compactMap { problems.listenAddress($0, "clients", relativeTo: path) }
-        return addresses.count == nodes.count ? addresses : nil
-    }
-
     /// Whoever reaches the admin endpoint may look at everything: so only this machine may.
     private func readAdmin(_ fields: Fields, folder: String?) -> ListenAddress? {
         guard let node = fields["admin"] else {
@@ -335,7 +323,7 @@ extension SiteFile {
         for (proxy, node) in found {
             guard let peer = member?.proxies.first(where: { $0.name == proxy.name }) else { continue }
             let machine = peer.replication.host
-            for address in proxy.clients + [.tcp(proxy.replication), proxy.admin] {
+            for address in proxy.clients.map(\.address) + [.tcp(proxy.replication), proxy.admin] {
                 listeners.insert(
                     "\(machine) \(address)", "proxy \(proxy.name): the address \(address) on this machine", at: node,
                     remedy: "Give each listener its own port or path", problems)

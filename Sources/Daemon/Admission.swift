@@ -13,13 +13,14 @@ extension SharedState {
     static let tooMany = "SERVER_ERROR Too many open connections\r\n"
 
     /// Accepts clients as far as there are places.
-    func admit(from listener: Listener, _ welcome: (Listener.Accepted) -> Void) {
+    func admit(from listener: Listener, at place: Int, _ welcome: (Listener.Accepted) -> Void) {
         switch site.clients.excess {
         case .refuse:
             listener.accept { accepted in
                 if takePlace() { return welcome(accepted) }
                 clientsRejected.add(1, ordering: .relaxed)
-                Descriptor.writeOnce(accepted.descriptor, Self.tooMany)
+                // A client that is to speak TLS would not understand it.
+                if proxy.clients[place].tls == nil { Descriptor.writeOnce(accepted.descriptor, Self.tooMany) }
                 Descriptor.close(accepted.descriptor)
             }
         case .wait:

@@ -8,12 +8,37 @@ import Synchronization
 import TLS
 
 extension LaneShell {
+    /// A memcached client over TCP that has a place, unless it comes from where nobody is let in.
+    func meet(_ accepted: Listener.Accepted, at place: Int) {
+        let listener = shared.proxy.clients[place]
+        guard listener.allowed.isEmpty || listener.admits(accepted.peer.ip) else {
+            refuseClient(accepted.peer.description, place, "its network is not in the listener's allow")
+            shared.leavePlace()
+            return Descriptor.close(accepted.descriptor)
+        }
+        welcome(accepted.descriptor, from: accepted.peer.description, at: place)
+    }
+
     /// A memcached client that has a place.
-    func welcome(_ descriptor: Int32, from address: String) {
+    func welcome(_ descriptor: Int32, from address: String, at place: Int) {
         Descriptor.setUserTimeout(descriptor, milliseconds: shared.site.times.clientStalledMilliseconds)
-        let connection = take(descriptor, .client, .open)
+        let purpose = Connection.Purpose.client(address: address, listener: place)
+        if shared.proxy.clients[place].tls != nil { return shakeHands(take(descriptor, purpose, .handshaking), place) }
+        let connection = take(descriptor, purpose, .open)
         connection.socket?.isReading = true
-        step(.accepted(connection.id, .client(from: address)))
+        step(.accepted(connection.id, .client(from: address, listener: place)))
+    }
+
+    /// A client that is to speak TLS. The core hears of it once that is agreed on.
+    private func shakeHands(_ connection: Connection, _ place: Int) {
+        guard let context = shared.doors.contexts[place] else { preconditionFailure("listener \(place) has no certificate") }
+        do throws(TLSError) {
+            connection.tls = Encryption(try TLSSession(context))
+        } catch {
+            return lose(connection, error.description)
+        }
+        connection.socket?.isReading = true
+        setDeadline(connection, after: DaemonLimits.handshakeMicroseconds)
     }
 
     /// A lane of this process.
@@ -37,6 +62,10 @@ extension LaneShell {
 
     /// The handshake is done, and the certificate is of our authority. Is it also whom we expect?
     func authenticated(_ connection: Connection, _ session: TLSSession) {
+        if case .client(let address, let listener) = connection.purpose {
+            opened(connection)
+            return step(.accepted(connection.id, .client(from: address, listener: listener)))
+        }
         guard let names = session.peer else { preconditionFailure("\(connection.id) is established without a peer") }
         let identity = PeerIdentity(federation: names.federation, site: names.site, proxy: names.proxy)
         switch connection.purpose {
@@ -52,7 +81,7 @@ extension LaneShell {
             }
             opened(connection)
             step(.connected(connection.id))
-        case .client, .backend, .local: preconditionFailure("\(connection.id) has no business with TLS")
+        case .client, .backend, .local: preconditionFailure("\(connection.id) is no peer")
         }
     }
 

@@ -3,7 +3,7 @@
 //     resolving ──▶ connecting ──▶ handshaking ──▶ open ──▶ closing ──▶ (released)
 //         └──────────────┴───────────────┴───────────┴────▶ lost  ──▶ (released)
 //
-// Local and backend connections skip the handshake; accepted ones begin at handshaking (peers) or open.
+// Local and backend connections skip the handshake; accepted ones begin at handshaking (peers, and clients that speak TLS) or open.
 
 import EventLoop
 import Kernel
@@ -28,7 +28,8 @@ final class Connection {
     }
 
     enum Purpose {
-        case client
+        /// A memcached client from this address, and the place of the listener where it came in.
+        case client(address: String, listener: Int)
         case backend
         /// A lane of another process, dialled: whom its certificate must name, and the lane.
         case dialledPeer(PeerIdentity, lane: UInt8)

@@ -35,11 +35,14 @@ public enum Daemon {
     }
 
     /// Checks what a proxy needs on this machine, beyond what its files say: names the first thing that is missing.
-    public static func check(federation: Federation, site: Site, proxyName: String) throws(DaemonFailure) {
+    /// - Returns: what will do, but should be mended.
+    public static func check(federation: Federation, site: Site, proxyName: String) throws(DaemonFailure) -> [String] {
         let proxy = try DaemonStart.proxy(proxyName, of: site, federation: federation)
         let identity = PeerIdentity(federation: federation.name, site: site.name, proxy: proxy.name)
         _ = try DaemonStart.certificates(proxy, identity: identity)
+        let doors = try DaemonStart.doors(proxy)
         try DaemonStart.checkLaneCount(proxy, loops: site.loops)
+        return doors.warnings
     }
 
     private static func run(
@@ -55,6 +58,8 @@ public enum Daemon {
         let proxy = try DaemonStart.proxy(proxyName, of: site, federation: federation)
         let identity = PeerIdentity(federation: federation.name, site: site.name, proxy: proxy.name)
         let tls = launch.isAlone ? nil : try DaemonStart.certificates(proxy, identity: identity)
+        let doors = try DaemonStart.doors(proxy)
+        for warning in doors.warnings { logger.warning("\(warning)") }
         try DaemonStart.checkLaneCount(proxy, loops: site.loops)
         let places = clientPlaces(proxy, loops: site.loops, logger: logger)
         let sockets = try DaemonStart.bind(proxy, loops: site.loops, policy: site.clients, isAlone: launch.isAlone)
@@ -67,8 +72,8 @@ public enum Daemon {
         let shared: SharedState
         do throws(SocketError) {
             shared = try SharedState(
-                federation: federation, site: site, proxy: proxy, tls: tls, logger: logger, whenServing: launch.whenServing,
-                clientPlaces: places)
+                federation: federation, site: site, proxy: proxy, tls: tls, doors: doors, logger: logger,
+                whenServing: launch.whenServing, clientPlaces: places)
         } catch {
             throw DaemonFailure(.system, error.description)
         }
@@ -133,7 +138,7 @@ public enum Daemon {
         _ number: Int, _ shared: SharedState, _ lane: OpenedLane, _ sockets: BoundSockets
     ) throws -> LaneShell {
         let shell = try LaneShell(number, shared, lane)
-        for bound in sockets.clients[number] { try shell.listen(bound) }
+        for socket in sockets.clients[number] { try shell.listen(socket) }
         return shell
     }
 }

@@ -24,8 +24,10 @@ enum DaemonLimits {
     static let preambleMicroseconds: UInt64 = 5_000_000
     /// New peer connections that may be waiting for their preamble at a time.
     static let preamblesMax = 256
-    /// How long an accepted peer may take for the TLS handshake.
+    /// How long an accepted peer or client may take for the TLS handshake.
     static let handshakeMicroseconds: UInt64 = 5_000_000
+    /// Longest file of names and passwords that is read; memcached's eight longest lines take less.
+    static let credentialsFileBytesMax = 4_096
     /// How long lanes may take to finish leaving.
     static let leaveMicroseconds: UInt64 = 4_500_000
     /// When the process ends, come what may, after it was told to.

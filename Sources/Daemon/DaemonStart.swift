@@ -18,12 +18,19 @@ struct OpenedLane: Sendable {
     var recovery: LaneRecovery
 }
 
+/// A bound socket of one of the listeners.
+struct ClientSocket: Sendable {
+    var bound: BoundSocket
+    /// The listener's place in the site file.
+    var listener: Int
+}
+
 /// What a proxy has bound.
 struct BoundSockets: Sendable {
     /// Clients' TCP sockets, one set for each loop.
-    var clients: [[BoundSocket]]
+    var clients: [[ClientSocket]]
     /// Clients' unix sockets.
-    var unixClients: [BoundSocket] = []
+    var unixClients: [ClientSocket] = []
     var replication: [BoundSocket] = []
     var admin: BoundSocket
 }
@@ -65,6 +72,15 @@ enum DaemonStart {
         return context
     }
 
+    /// Reads what clients' listeners need.
+    static func doors(_ proxy: SiteProxy) throws(DaemonFailure) -> ClientDoors {
+        do throws(ClientDoors.Failure) {
+            return try ClientDoors(proxy)
+        } catch {
+            throw DaemonFailure(.configuration, error.description)
+        }
+    }
+
     /// Why a certificate is not this proxy's, or nil.
     static func objection(toOwn names: CertificateNames, identity: PeerIdentity) -> String? {
         let own = CertificateNames(federation: identity.federation, site: identity.site, proxy: identity.proxy)
@@ -88,13 +104,16 @@ enum DaemonStart {
     ) throws(DaemonFailure) -> BoundSockets {
         do throws(SocketError) {
             var sockets = BoundSockets(clients: Array(repeating: [], count: loops), admin: try bindAdmin(proxy.admin))
-            for address in proxy.clients {
-                switch address {
+            for (place, listener) in proxy.clients.enumerated() {
+                switch listener.address {
                 case .tcp(let address):
                     let sets = try BoundSocket.tcp(host: address.host, port: address.port, shared: loops)
-                    for (loop, set) in sets.enumerated() { sockets.clients[loop] += set }
+                    for (loop, set) in sets.enumerated() {
+                        sockets.clients[loop] += set.map { ClientSocket(bound: $0, listener: place) }
+                    }
                 case .unix(let path):
-                    sockets.unixClients.append(try BoundSocket.unix(path: path, mode: policy.unixMode, group: policy.unixGroup))
+                    let bound = try BoundSocket.unix(path: path, mode: policy.unixMode, group: policy.unixGroup)
+                    sockets.unixClients.append(ClientSocket(bound: bound, listener: place))
                 }
             }
             let replication = proxy.replication
@@ -123,13 +142,14 @@ enum DaemonStart {
     /// Once the addresses are bound and the key is read, root has nothing left to do.
     static func dropPrivileges(_ account: SiteAccount?, _ sockets: BoundSockets, logger: Logger) throws(DaemonFailure) {
         guard let account else { return }
-        let paths = (sockets.unixClients + [sockets.admin]).compactMap(\.path)
+        let unix = sockets.unixClients.map(\.bound) + [sockets.admin]
+        let paths = unix.compactMap(\.path)
         for path in paths { Privileges.give(path, to: account.user) }
         do throws(SocketError) {
             try Privileges.become(user: account.user, group: account.group)
         } catch {
             // The sockets' files are still ours to remove.
-            for bound in sockets.unixClients + [sockets.admin] { bound.close() }
+            for bound in unix { bound.close() }
             throw DaemonFailure(.configuration, error.description)
         }
         let group = account.group.map { " group=\($0)" } ?? ""

@@ -33,6 +33,8 @@ final class FrontDesk {
     private let replication: [Listener]
     /// Unix sockets of clients; those accepted are dealt to the loops in turn.
     private var clients: [Listener]
+    /// For each of them, its place in the site file.
+    private let clientPlaces: [Int]
     private let admin: HTTPService
 
     private var arrivals: [UInt64: Arrival] = [:]
@@ -48,7 +50,7 @@ final class FrontDesk {
     private static let clientTokens: UInt64 = 1_000
 
     init(
-        _ loop: Loop, _ shared: SharedState, signals: Signals, replication: [BoundSocket], clients: [BoundSocket],
+        _ loop: Loop, _ shared: SharedState, signals: Signals, replication: [BoundSocket], clients: [ClientSocket],
         admin: BoundSocket
     ) throws(SocketError) {
         self.loop = loop
@@ -59,10 +61,11 @@ final class FrontDesk {
         for bound in replication { listeners.append(try Listener(loop, bound, role: role, token: UInt64(listeners.count))) }
         self.replication = listeners
         listeners = []
-        for bound in clients {
-            listeners.append(try Listener(loop, bound, role: role, token: Self.clientTokens + UInt64(listeners.count)))
+        for socket in clients {
+            listeners.append(try Listener(loop, socket.bound, role: role, token: Self.clientTokens + UInt64(listeners.count)))
         }
         self.clients = listeners
+        clientPlaces = clients.map(\.listener)
         let endpoint = AdminEndpoint(
             board: shared.board, federation: shared.federation.name, site: shared.site.name, proxy: shared.proxy.name,
             startedAtMicroseconds: shared.startedAtMicroseconds)
@@ -78,8 +81,10 @@ final class FrontDesk {
         case .replication where ready.token >= Self.clientTokens:
             let place = Int(ready.token - Self.clientTokens)
             guard place < clients.count else { return }
-            shared.admit(from: clients[place]) { accepted in
-                shared.mailboxes[nextLoop].post(.client(descriptor: accepted.descriptor, address: accepted.peer.description))
+            let listener = clientPlaces[place]
+            shared.admit(from: clients[place], at: listener) { accepted in
+                shared.mailboxes[nextLoop].post(
+                    .client(descriptor: accepted.descriptor, address: accepted.peer.description, listener: listener))
                 nextLoop = (nextLoop + 1) % shared.mailboxes.count
             }
         case .replication: replication[Int(ready.token)].accept { arrived($0, at: monotonic) }
@@ -136,7 +141,7 @@ final class FrontDesk {
 
     private func handle(signal: Int32, at monotonic: UInt64) {
         switch signal {
-        case SIGHUP: reloadCertificates()
+        case SIGHUP: reload()
         case SIGINT where leavingUntil != nil || !finished.isEmpty:
             shared.logger.warning("ending at once signal=SIGINT")
             for bound in (clients.map(\.bound)) { bound.close() }
@@ -163,19 +168,26 @@ final class FrontDesk {
         watchdog?.detach()
     }
 
-    private func reloadCertificates() {
+    /// All that can be read anew, or nothing: one mistake leaves everything as it was.
+    private func reload() {
         if shared.isAlone { return shared.logger.notice("there is nothing to reload; the flags are read only at start") }
-        do throws(TLSError) {
+        do {
             let context = try TLSContext(shared.tlsFiles)
+            let doors = try ClientDoors(shared.proxy)
             if let objection = DaemonStart.objection(toOwn: context.names, identity: shared.identity) {
                 throw TLSError(reason: objection)
             }
             shared.replaceTLS(context)
+            shared.replaceDoors(doors)
             nextExpiryCheck = 0
+            for warning in doors.warnings { shared.logger.warning("\(warning)") }
             shared.logger.notice(
-                "certificates reloaded certificate=\(shared.proxy.certificatePath); site files are read only at start")
+                """
+                certificates and users reloaded certificate=\(shared.proxy.certificatePath) listeners=\(doors.contexts.count) \
+                users=\(doors.credentials.values.reduce(0) { $0 + $1.count }); site files are read only at start
+                """)
         } catch {
-            shared.logger.error("certificates not reloaded, the old ones stay in use reason=\(error)")
+            shared.logger.error("certificates and users not reloaded, the old ones stay in use reason=\(error)")
         }
     }
 
@@ -185,6 +197,7 @@ final class FrontDesk {
         if let warning = shared.tlsContext.expiryWarning(atWallSeconds: now) {
             shared.logger.warning("certificate path=\(shared.proxy.certificatePath) \(warning)")
         }
+        for warning in shared.doors.expiryWarnings(shared.proxy, atWallSeconds: now) { shared.logger.warning("\(warning)") }
     }
 
     // MARK: Preambles

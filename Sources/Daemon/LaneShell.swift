@@ -32,6 +32,8 @@ final class LaneShell {
     /// Connections with a deadline, in no order.
     var timed: [ConnectionID] = []
     var clientListeners: [Listener] = []
+    /// For each of them, its place in the site file.
+    private var listenerPlaces: [Int] = []
     /// Loop 0 has the process's front desk: signals, peers that arrive, unix sockets, the admin endpoint.
     var front: FrontDesk?
 
@@ -44,6 +46,7 @@ final class LaneShell {
     /// What the shell has to report and has not yet.
     var reports: [Input] = []
     var peerRefusals = LogThrottles()
+    var clientRefusals = LogThrottles()
 
     private let mailboxWatch: Watch
     private var nextHousekeeping: UInt64 = 0
@@ -71,14 +74,16 @@ final class LaneShell {
     }
 
     /// Accepts clients on a bound socket.
-    func listen(_ bound: BoundSocket) throws(SocketError) {
+    func listen(_ socket: ClientSocket) throws(SocketError) {
+        listenerPlaces.append(socket.listener)
         clientListeners.append(
-            try Listener(loop, bound, role: Role.clients.rawValue, token: UInt64(clientListeners.count)))
+            try Listener(loop, socket.bound, role: Role.clients.rawValue, token: UInt64(clientListeners.count)))
     }
 
     /// Runs until told to stop.
     func run() {
         node.start(at: now, into: &effects)
+        step(.credentials(shared.doors.credentials))
         settle()
         shared.lanesServing.add(1, ordering: .relaxed)
         while !isStopping { turn() }
@@ -131,8 +136,10 @@ final class LaneShell {
         case .mailbox:
             for message in shared.mailboxes[number].take() { handle(message) }
         case .clients:
-            if Int(ready.token) < clientListeners.count {
-                shared.admit(from: clientListeners[Int(ready.token)]) { welcome($0.descriptor, from: $0.peer.description) }
+            let place = Int(ready.token)
+            if place < clientListeners.count {
+                let listener = listenerPlaces[place]
+                shared.admit(from: clientListeners[place], at: listener) { meet($0, at: listener) }
             }
         case .replication, .preamble, .signals:
             front?.handle(ready, at: now.monotonicMicroseconds)
@@ -142,7 +149,8 @@ final class LaneShell {
 
     private func handle(_ message: LaneMessage) {
         switch message {
-        case .client(let descriptor, let address): welcome(descriptor, from: address)
+        case .client(let descriptor, let address, let listener): welcome(descriptor, from: address, at: listener)
+        case .credentials(let credentials): step(.credentials(credentials))
         case .peer(let descriptor, let address): shakeHands(descriptor, from: address)
         case .sibling(let descriptor): welcomeSibling(descriptor)
         case .resolved(let id, let answer): resolved(id, answer)

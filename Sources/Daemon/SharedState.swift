@@ -6,6 +6,7 @@ import EventLoop
 import Glibc
 import Kernel
 import Logging
+import Memcache
 import Proxy
 import Synchronization
 import TLS
@@ -13,7 +14,9 @@ import TLS
 /// What one loop tells another, or a helper thread a loop.
 enum LaneMessage: Sendable {
     /// A memcached client that loop 0 accepted for another.
-    case client(descriptor: Int32, address: String)
+    case client(descriptor: Int32, address: String, listener: Int)
+    /// Names and passwords were read anew.
+    case credentials([Int: Credentials])
     /// A peer connection whose preamble named this lane; TLS is next.
     case peer(descriptor: Int32, address: String)
     /// The far end of a local connection from another lane of this process.
@@ -61,9 +64,10 @@ final class SharedState: Sendable {
     let exhaustion = Guarded(LogThrottle())
     /// None for a proxy that is alone.
     private let tls: Guarded<TLSContext?>
+    private let clientDoors: Guarded<ClientDoors>
 
     init(
-        federation: Federation, site: Site, proxy: SiteProxy, tls: TLSContext?, logger: Logger,
+        federation: Federation, site: Site, proxy: SiteProxy, tls: TLSContext?, doors: ClientDoors, logger: Logger,
         whenServing: @escaping @Sendable () -> Void, clientPlaces: Int
     ) throws(SocketError) {
         self.federation = federation
@@ -78,6 +82,7 @@ final class SharedState: Sendable {
         for _ in 0..<site.loops { boxes.append(try Mailbox()) }
         mailboxes = boxes
         self.tls = Guarded(tls)
+        clientDoors = Guarded(doors)
     }
 
     /// Certificates for the next session with a peer. A proxy that is alone has neither.
@@ -91,6 +96,15 @@ final class SharedState: Sendable {
 
     /// Certificates for all sessions from now on.
     func replaceTLS(_ context: TLSContext) { tls.withLock { $0 = context } }
+
+    /// What clients' listeners ask for, as it was read last.
+    var doors: ClientDoors { clientDoors.withLock { $0 } }
+
+    /// What clients' listeners ask for from now on; every loop is told.
+    func replaceDoors(_ doors: ClientDoors) {
+        clientDoors.withLock { $0 = doors }
+        for mailbox in mailboxes { mailbox.post(.credentials(doors.credentials)) }
+    }
 
     /// Where the three PEM files are.
     var tlsFiles: TLSFiles {

@@ -63,8 +63,12 @@ extension LaneShell {
         if connection.phase == .handshaking && tls.session.isEstablished { authenticated(connection, tls.session) }
         if !tls.outgoing.isEmpty { effects.dirty.append(connection.id) }
         guard connection.phase == .open else { return }
-        if incoming.count > before { step(.received(connection.id)) }
-        if tls.session.hasEnded { lose(connection, "the peer ended the connection") }
+        if incoming.count > before {
+            connection.mayBeOwed = true
+            step(.received(connection.id))
+        }
+        if !tls.session.hasEnded { return }
+        if connection.isClient { ended(connection) } else { lose(connection, "the peer ended the connection") }
     }
 
     /// The other side sends no more. A client may still be owed replies: `printf 'get k\r\n' | nc` closes at once.
@@ -162,7 +166,9 @@ extension LaneShell {
 
     /// The core is done with a connection.
     func close(_ connection: Connection, flush: Bool) {
-        let pending = !node.connections.outgoing(connection.id).isEmpty || connection.tls.map { !$0.outgoing.isEmpty } ?? false
+        var pending = !node.connections.outgoing(connection.id).isEmpty || connection.tls.map { !$0.outgoing.isEmpty } ?? false
+        // A client that speaks TLS is told that this is the end, not that somebody has cut it off.
+        if connection.isClient, connection.tls != nil { pending = true }
         guard flush, pending, connection.phase == .open || connection.phase == .closing else { return drop(connection) }
         connection.phase = .closing
         connection.socket?.isReading = false
@@ -176,6 +182,10 @@ extension LaneShell {
         if case .acceptedPeer(let address) = connection.purpose, connection.phase == .handshaking {
             // The core has never heard of it.
             refusePeer(address, reason)
+            return drop(connection)
+        }
+        if case .client(let address, let listener) = connection.purpose, connection.phase == .handshaking {
+            refuseClient(address, listener, reason)
             return drop(connection)
         }
         if connection.phase == .closing { return drop(connection) }
@@ -198,6 +208,13 @@ extension LaneShell {
     func refusePeer(_ address: String, _ reason: String) {
         if let note = peerRefusals.permit(reason, atMonotonic: now.monotonicMicroseconds) {
             log(.warning, "peer refused address=\(address) reason=\(reason)\(note)")
+        }
+    }
+
+    /// One line for an unwelcome client, unless there were many.
+    func refuseClient(_ address: String, _ listener: Int, _ reason: String) {
+        if let note = clientRefusals.permit(reason, atMonotonic: now.monotonicMicroseconds) {
+            log(.warning, "client refused address=\(address) listener=\(shared.proxy.clients[listener]) reason=\(reason)\(note)")
         }
     }
 

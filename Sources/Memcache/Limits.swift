@@ -18,6 +18,16 @@ public enum MemcacheLimits {
     public static let opaqueBytesMax = 32
     /// The largest item unless the server was started with `-I`.
     public static let itemBytesDefault = 1_048_576
+    /// The longest line of a file of names and passwords, without its end.
+    public static let credentialsLineBytesMax = 255
+    /// How many names and passwords such a file may hold.
+    public static let credentialsMax = 8
+    /// The longest line of a text connection that has not yet said who it is.
+    public static let authenticationLineBytesMax = 2_048
+    /// The longest block or message with a name and a password that is looked at. memcached has no such limit.
+    public static let authenticationBlockBytesMax = 2_048
+    /// The longest name of a SASL mechanism.
+    public static let mechanismBytesMax = 32
     /// The longest reply line that a backend may send, its newline included; memcached's own are below 1,100.
     public static let replyLineBytesMax = 2_048
     /// The largest value that a backend may send; `-I` allows no more.

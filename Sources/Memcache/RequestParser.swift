@@ -19,6 +19,8 @@ public enum ParseOutcome: Sendable {
     /// As `refused`, and memcached removed the item of this key: the owner has to delete it, and then to answer. (Indirect, so
     /// that this rare case does not make every outcome larger than what a few registers move.)
     indirect case refusedStore(Request, reply: StaticString, consume: Int, swallow: Int)
+    /// The client says who it is (binary, and only where it is asked to): drop `consume` bytes, then `swallow` more as they arrive.
+    indirect case authentication(BinaryAuthentication, consume: Int, swallow: Int)
 }
 
 /// What becomes of a data block whose command line was refused because of its key.

@@ -84,11 +84,20 @@ final class ClientSession {
     var writes = 0
     var writePath = -1
 
-    init(connection: ConnectionID, address: String, itemBytesMax: Int, at monotonic: UInt64) {
+    /// What it has shown so far; nil where nobody is asked.
+    var admission: Admission?
+    /// Its first words, which are to say who it is, are still awaited.
+    var isLocked: Bool
+
+    init(
+        connection: ConnectionID, address: String, itemBytesMax: Int, admission: Admission? = nil, at monotonic: UInt64
+    ) {
         self.connection = connection
         self.address = address
         lastCommandAt = monotonic
         self.itemBytesMax = itemBytesMax
+        self.admission = admission
+        isLocked = admission != nil
         parser = RequestParser(itemBytesMax: itemBytesMax)
     }
 
@@ -99,10 +108,21 @@ final class ClientSession {
     func next(in bytes: UnsafeRawBufferPointer) -> ParseOutcome {
         if !isBegun {
             isBegun = true
-            if bytes[0] == BinaryTranslator.magic { translator = BinaryTranslator(itemBytesMax: itemBytesMax) }
+            if bytes[0] == BinaryTranslator.magic {
+                translator = BinaryTranslator(itemBytesMax: itemBytesMax, asksWho: admission != nil)
+            }
         }
         return translator?.next(in: bytes, text: text) ?? parser.next(in: bytes)
     }
+
+    /// Lets a binary client in, or out again.
+    func setBinaryAdmission(_ isAdmitted: Bool) {
+        admission?.isAdmitted = isAdmitted
+        translator?.isLocked = !isAdmitted
+    }
+
+    /// It has yet to say who it is, and gets little until then.
+    var isStranger: Bool { admission.map { !$0.isAdmitted } ?? false }
 
     /// The latest request has been sent on its way, and its text is not needed any more.
     func finishRequest() { text.removeAll() }
@@ -122,7 +142,7 @@ final class ClientSession {
     /// One more command may be taken: what it has asked for is within bounds, and so is what waits for it to read.
     func hasRoom(behind outgoing: ByteQueue) -> Bool {
         if care.isThrottled { return slots.isEmpty && outgoing.count < Limits.throttledOutgoingBytesMax }
-        return slots.count < window && outgoing.count < Limits.clientOutgoingBytesMax
+        return slots.count < window && outgoing.count < outgoingBytesMax
             && care.largeCommandBytes < Limits.clientCommandBytesMax
     }
 

@@ -14,7 +14,8 @@ extension LaneNode {
         var room = true
         var commandsLeft = Limits.clientCommandsPerTurnMax
         let before = incoming.count
-        while !incoming.isEmpty, !session.closing {
+        let mayGo = !session.isLocked || unlock(session, incoming, outgoing)
+        while mayGo, !incoming.isEmpty, !session.closing {
             if session.swallow > 0 {
                 let swallowed = min(session.swallow, incoming.count)
                 incoming.consume(swallowed)
@@ -69,6 +70,10 @@ extension LaneNode {
             session.swallow = swallow
             answer(session, reply)
             if close { hangUp(session) }
+        case .authentication(let request, let consume, let swallow):
+            incoming.consume(consume)
+            session.swallow = swallow
+            authenticate(session, request)
         case .refusedStore(let request, let reply, let consume, let swallow):
             counters.commandsRefused += 1
             deleteRefused(request, reply, session, session.source(bytes))
@@ -82,7 +87,7 @@ extension LaneNode {
     /// for a while.
     func regulateReading(_ session: ClientSession) {
         let waiting = connections.incoming(session.connection).count
-        let crowded = session.care.isThrottled || waiting > Limits.clientIncomingBytesMax + configuration.federation.itemBytesMax
+        let crowded = session.care.isThrottled || waiting > incomingBytesMax(session)
         if crowded != session.paused {
             session.paused = crowded
             effects.actions.append(crowded ? .pause(session.connection) : .resume(session.connection))
@@ -209,6 +214,11 @@ extension LaneNode {
     func answer(_ session: ClientSession, _ bytes: [UInt8], part: ReplySlot.Part = .whole) {
         var bytes = bytes
         if let exchange = session.exchange, !bytes.isEmpty { bytes = Array(packet(of: bytes, exchange)) }
+        send(session, bytes, part: part)
+    }
+
+    /// Sends what is a reply already, in its turn.
+    func send(_ session: ClientSession, _ bytes: [UInt8], part: ReplySlot.Part = .whole) {
         guard !bytes.isEmpty else { return }
         if session.slots.isEmpty {
             guard session.goesOut(part, failed: false) else { return }

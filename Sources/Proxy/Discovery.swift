@@ -22,7 +22,7 @@ extension LaneNode {
     /// Where clients of this site reach a proxy: its first TCP listener that is not on loopback, or its first at all. One that listens
     /// on all addresses is reached where its siblings reach it.
     private func address(of proxy: SiteProxy) -> HostPort? {
-        let listeners = proxy.clients.compactMap { if case .tcp(let listener) = $0 { listener } else { nil } }
+        let listeners = proxy.clients.compactMap { if case .tcp(let listener) = $0.address { listener } else { nil } }
         guard let listener = listeners.first(where: { !Self.isLoopback($0.host) }) ?? listeners.first else { return nil }
         guard listener.host == "0.0.0.0" || listener.host == "::" else { return listener }
         let known = configuration.here.proxies.first { $0.name == proxy.name }

@@ -30,6 +30,9 @@ public struct LaneConfiguration: Sendable {
     /// The own site, as the shared file has it.
     public var here: FederationSite { federation.sites.first { $0.id == laneID.site.raw }! }  // found in init
 
+    /// Where the own proxy's clients connect.
+    public var clientListeners: [ClientListener] { site.proxies.first { $0.name == identity.proxy }?.clients ?? [] }
+
     /// The other sites, in file order.
     public var elsewhere: [FederationSite] { federation.sites.filter { $0.id != laneID.site.raw } }
 

@@ -21,6 +21,8 @@ struct LaneCounters {
     var incrementMisses: UInt64 = 0
     var decrementHits: UInt64 = 0
     var decrementMisses: UInt64 = 0
+    var authentications: UInt64 = 0
+    var authenticationsFailed: UInt64 = 0
     var bytesRead: UInt64 = 0
     var bytesWritten: UInt64 = 0
     var backupReads: UInt64 = 0
@@ -50,7 +52,8 @@ struct LaneCounters {
             "touch_hits": touchHits, "touch_misses": touchMisses, "cas_hits": casHits, "cas_misses": casMisses,
             "cas_bad_values": casBadValues, "delete_hits": deleteHits, "delete_misses": deleteMisses,
             "incr_hits": incrementHits, "incr_misses": incrementMisses, "decr_hits": decrementHits,
-            "decr_misses": decrementMisses, "client_bytes_read": bytesRead, "client_bytes_written": bytesWritten,
+            "decr_misses": decrementMisses, "authentications": authentications,
+            "authentications_failed": authenticationsFailed, "client_bytes_read": bytesRead, "client_bytes_written": bytesWritten,
             "backup_reads": backupReads, "refills": refills, "writes_forwarded": forwarded,
             "records_committed": recordsCommitted, "records_aborted": recordsAborted, "records_applied": recordsApplied,
             "records_superseded": recordsSuperseded, "records_refused_by_memcached": recordsRefused, "assertions": assertions,

@@ -4,6 +4,7 @@
 //
 //     Clients.swift        sessions: commands in order, replies in order
 //     ClientUpkeep.swift   what clients may not do to each other: memory, slow requests, idling, turns
+//     Authentication.swift names and passwords, before a session
 //     Reads.swift          reads straight to the primary, fallback to the backup
 //     Routing.swift        who owns a slot; passing on writes, records, assertions; fetching values
 //     OwnerLane.swift      writes: stamp, log, send, decide, commit, land
@@ -86,6 +87,11 @@ public final class LaneNode {
     var servers: [BackendServer]
     /// Clients are served: every server has been tried, and the log.
     var clientsAdmitted = false
+    /// Names and passwords by the place of the listener that asks for them.
+    var credentials: [Int: Credentials] = [:]
+    /// Places of the listeners that ask.
+    let listenersThatAsk: Set<Int>
+    var authenticationComplaints = Complaints()
 
     // The owner's lane.
     var index = KeyIndex()
@@ -208,6 +214,7 @@ public final class LaneNode {
         let federation = configuration.federation
         let site = configuration.site
         clientMemory = ClientMemory(bytesMax: site.clients.memoryBytesMax / site.loops)
+        listenersThatAsk = Self.listenersThatAsk(configuration)
         primaryRing = Continuum(flavour: federation.flavour, servers: federation.servers)
         backupRing =
             site.backups.isEmpty
@@ -285,9 +292,10 @@ public final class LaneNode {
 
     private func handle(_ input: Input) {
         switch input {
-        case .accepted(let id, .client(let address)):
+        case .accepted(let id, .client(let address, let listener)):
             sessions[id] = ClientSession(
-                connection: id, address: address, itemBytesMax: configuration.federation.itemBytesMax, at: monotonic)
+                connection: id, address: address, itemBytesMax: configuration.federation.itemBytesMax,
+                admission: asksWho(listener) ? Admission(listener: listener) : nil, at: monotonic)
             counters.connectionsAccepted += 1
         case .accepted(let id, .peer(let identity)): acceptPeer(id, identity)
         case .connected(let id): connected(id)
@@ -302,6 +310,7 @@ public final class LaneNode {
         case .deadline:
             pumpNextTurn()
             if now.monotonicMicroseconds >= nextTick { tick() }
+        case .credentials(let credentials): self.credentials = credentials
         case .resetStats: resetStats()
         case .leave: leave()
         }

@@ -33,6 +33,12 @@ enum Limits {
     static let clientLookMicroseconds: UInt64 = 500_000
     /// Shortest time between two log lines of a kind about clients, in microseconds.
     static let clientReportMicroseconds: UInt64 = 10_000_000
+    /// Bytes that may wait for a client that has not said who it is.
+    static let strangerOutgoingBytesMax = 16 << 10
+    /// Bytes of such a client that may wait before it is paused.
+    static let strangerIncomingBytesMax = 64 << 10
+    /// How often a lane tells of clients that did not get in, in microseconds.
+    static let complaintMicroseconds: UInt64 = 10_000_000
     /// Keys that a cut-off server may miss before it is flushed instead of repaired.
     static let missedKeysMax = 100_000
     /// Repairs of a returned server that are under way at a time.

@@ -8,6 +8,7 @@
 
 import Configuration
 import Kernel
+import Memcache
 import WriteLog
 
 /// What the end of a connection says about the other end.
@@ -44,6 +45,8 @@ public enum Input: Sendable {
     case logRead(LogOffset, [UInt8])
     /// `nextDeadline` has passed.
     case deadline
+    /// The names and passwords of the listeners that ask for them, by their place in the site file, from now on.
+    case credentials([Int: Credentials])
     /// A client of another loop of the process has asked for counting to begin anew.
     case resetStats
     /// The operator wants the process to end: hand over and finish (SIGTERM).
@@ -52,8 +55,8 @@ public enum Input: Sendable {
 
 /// Who was accepted.
 public enum Acceptance: Sendable {
-    /// A memcached client, and where it comes from.
-    case client(from: String)
+    /// A memcached client, where it comes from, and the place of the listener where it came in.
+    case client(from: String, listener: Int = 0)
     /// A peer whose certificate was checked; its names are as in the certificate.
     case peer(PeerIdentity)
 }

@@ -97,7 +97,8 @@ extension LaneNode {
             ("incr_misses", count("incr_misses")), ("incr_hits", count("incr_hits")), ("decr_misses", count("decr_misses")),
             ("decr_hits", count("decr_hits")), ("cas_misses", count("cas_misses")), ("cas_hits", count("cas_hits")),
             ("cas_badval", count("cas_bad_values")), ("touch_hits", count("touch_hits")),
-            ("touch_misses", count("touch_misses")), ("bytes_read", count("client_bytes_read")),
+            ("touch_misses", count("touch_misses")), ("auth_cmds", count("authentications")),
+            ("auth_errors", count("authentications_failed")), ("bytes_read", count("client_bytes_read")),
             ("bytes_written", count("client_bytes_written")), ("accepting_conns", isAccepting ? "1" : "0"),
             ("listen_disabled_num", "\(process.listenersPaused)"), ("idle_kicks", count("clients_closed_idle")),
             ("threads", "\(configuration.site.loops)"),
@@ -127,20 +128,22 @@ extension LaneNode {
         var address: HostPort?
         var path: String?
         for listener in ownProxy.clients {
-            switch listener {
+            switch listener.address {
             case .tcp(let tcp): address = address ?? tcp
             case .unix(let unix): path = path ?? unix
             }
         }
+        let asksWho = ownProxy.clients.contains { $0.authenticationPath != nil } ? "yes" : "no"
         return [
             ("maxconns", "\(ownProxy.clientConnectionsMax)"), ("tcpport", "\(address?.port ?? 0)"), ("udpport", "0"),
             ("inter", address?.host ?? "NULL"), ("verbosity", "0"), ("domain_socket", path ?? "NULL"),
             ("num_threads", "\(configuration.site.loops)"), ("cas_enabled", "yes"), ("binding_protocol", "auto-negotiate"),
-            ("auth_enabled_sasl", "no"), ("auth_enabled_ascii", "no"),
+            ("auth_enabled_sasl", asksWho), ("auth_enabled_ascii", asksWho),
             ("item_size_max", "\(configuration.federation.itemBytesMax)"),
             ("maxconns_fast", configuration.site.clients.excess == .refuse ? "yes" : "no"),
             ("flush_enabled", configuration.site.flush == .deny ? "no" : "yes"),
-            ("idle_timeout", "\(configuration.site.times.clientIdleMilliseconds / 1_000)"), ("ssl_enabled", "no"),
+            ("idle_timeout", "\(configuration.site.times.clientIdleMilliseconds / 1_000)"),
+            ("ssl_enabled", ownProxy.clients.contains { $0.tls != nil } ? "yes" : "no"),
         ]
     }
 

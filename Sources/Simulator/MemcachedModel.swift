@@ -81,6 +81,7 @@ public final class MemcachedModel {
                 incoming.consume(consume)
                 state.swallow = swallow
                 state.closes = close
+            case .authentication: preconditionFailure("a text connection cannot speak SASL")
             case .refusedStore(let request, let reply, let consume, let swallow):
                 table.items[Self.key(request, bytes)] = nil
                 outgoing.append(reply)

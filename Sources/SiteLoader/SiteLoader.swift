@@ -49,9 +49,16 @@ public func loadFederation(path: String) throws -> Federation {
 /// What one proxy needs on this machine and cannot read, each with what to do; empty when all is there. Only asked of the
 /// proxy that runs here: its siblings' files may be on other machines.
 public func unreadableFiles(of proxy: SiteProxy) -> [String] {
-    let files = [
+    var files = [
         ("authority", proxy.authorityPath), ("certificate", proxy.certificatePath), ("key", proxy.keyPath),
     ]
+    for listener in proxy.clients {
+        if let tls = listener.tls {
+            files += [("certificate", tls.certificatePath), ("key", tls.keyPath)]
+            if let authority = tls.clientAuthorityPath { files.append(("client-authority", authority)) }
+        }
+        if let path = listener.authenticationPath { files.append(("authentication", path)) }
+    }
     return files.compactMap { key, path in
         FileManager.default.isReadableFile(atPath: path)
             ? nil : "proxy \(proxy.name): \(key) \(path) cannot be read. Create it, or mend its owner and mode"

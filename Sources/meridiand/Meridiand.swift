@@ -25,7 +25,7 @@ struct Meridiand: ParsableCommand {
             SIGNALS
               SIGTERM, SIGINT  hand the slots over to the other proxies and end, within five seconds
               SIGINT again     end at once; the log is recovered at the next start
-              SIGHUP           load the certificates anew (site files are read only at start)
+              SIGHUP           load certificates and users' files anew (site files are read only at start)
 
             PRIVILEGES
               Started as root with 'user' (and 'group') in the site file, it becomes that user once its addresses are bound.
@@ -45,7 +45,10 @@ struct Meridiand: ParsableCommand {
     @Option(name: .shortAndLong, help: ArgumentHelp("Which of the site's proxies this process is.", valueName: "name"))
     var proxy: String?
 
-    @Flag(help: "Check the files, print every mistake with file, line and remedy, and end. With --proxy, its certificates too.")
+    @Flag(
+        help:
+            "Check the files, print every mistake with file, line and remedy, and end. With --proxy, its certificates and users' files too."
+    )
     var checkConfig = false
 
     @Option(help: ArgumentHelp("The least that is logged: debug, notice, warning or error.", valueName: "level"))
@@ -92,7 +95,9 @@ struct Meridiand: ParsableCommand {
     private func check(_ federation: Federation, _ site: Site) throws {
         if let proxy {
             do throws(DaemonFailure) {
-                try Daemon.check(federation: federation, site: site, proxyName: proxy)
+                for warning in try Daemon.check(federation: federation, site: site, proxyName: proxy) {
+                    complain("warning: \(warning)")
+                }
             } catch {
                 complain(error.description)
                 throw ExitCode(error.code.rawValue)

@@ -29,6 +29,7 @@ struct BenchPlan {
     var segmentBytes = 4 << 20
     var times = SiteTimes()
     var memoryBytesMax = ClientPolicy.memoryBytesByDefault
+    var listeners: [ClientListener] = [.tcp(HostPort(host: "0.0.0.0", port: 11_211))]
 
     var servers: [RingServer] { (1...primaries).map { RingServer(name: "cache\($0)", weight: 1) } }
     static let address = HostPort(host: "127.0.0.1", port: 1)
@@ -56,7 +57,7 @@ struct BenchPlan {
             backups: hasBackup ? [Backend(name: "backup1", weight: 1, address: HostPort(host: "backup1", port: 11211))] : [],
             proxies: proxies.map {
                 SiteProxy(
-                    name: $0, clients: [.tcp(HostPort(host: "0.0.0.0", port: 11_211))], replication: Self.address,
+                    name: $0, clients: listeners, replication: Self.address,
                     admin: .unix(path: ""), folder: "", authorityPath: "",
                     certificatePath: "", keyPath: "", clientConnectionsMax: 100)
             }, loops: 1, durability: durability, unreachable: unreachable, flush: flush, times: times,

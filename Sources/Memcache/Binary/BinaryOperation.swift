@@ -62,6 +62,7 @@ enum BinaryStatus: UInt16, Sendable {
     case notStored = 0x05
     case notANumber = 0x06
     case authenticationFailed = 0x20
+    case authenticationContinues = 0x21
     case unknownCommand = 0x81
     case outOfMemory = 0x82
     case internalError = 0x84
@@ -70,7 +71,7 @@ enum BinaryStatus: UInt16, Sendable {
     /// What memcached says with it.
     var text: StaticString {
         switch self {
-        case .success: ""
+        case .success, .authenticationContinues: ""
         case .notFound: "Not found"
         case .exists: "Data exists for key."
         case .tooLarge: "Too large."

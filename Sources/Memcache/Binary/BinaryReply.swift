@@ -4,9 +4,13 @@ import Kernel
 
 /// Makes packets of replies.
 public enum BinaryReply {
+    /// What a client that has not said who it is gets for anything else.
+    static var unauthenticated: StaticString { "CLIENT_ERROR unauthenticated\r\n" }
+
     /// Appends the packet, or packets, for a whole text reply; nothing where a quiet operation expects none.
     public static func encode(_ text: UnsafeRawBufferPointer, for exchange: BinaryExchange, into queue: ByteQueue) {
         guard let operation = exchange.operation else {
+            if starts(text, unauthenticated) { return refuse(.authenticationFailed, exchange, queue) }
             return refuse(starts(text, "CLIENT_ERROR") ? .invalid : .unknownCommand, exchange, queue)
         }
         if operation == .stat { return encodeStats(text, exchange, queue) }

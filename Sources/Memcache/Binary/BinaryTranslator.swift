@@ -27,6 +27,10 @@ public struct BinaryTranslator: Sendable {
     public static let magic = BinaryHeader.requestMagic
 
     private let itemBytesMax: Int
+    /// Clients are asked who they are.
+    private let asksWho: Bool
+    /// This one has not yet said so.
+    public var isLocked: Bool
     private var parser: RequestParser
     /// How the packet that was looked at last is answered.
     public private(set) var exchange = BinaryExchange(opcode: 0, operation: nil, isQuiet: false, opaque: 0, key: [])
@@ -34,8 +38,11 @@ public struct BinaryTranslator: Sendable {
     public private(set) var packetBytes = 0
 
     /// A translator at the start of a connection. `itemBytesMax` is memcached's item limit, `-I`.
-    public init(itemBytesMax: Int = MemcacheLimits.itemBytesDefault) {
+    /// With `asksWho`, SASL is known, and nearly nothing else until `isLocked` is taken back.
+    public init(itemBytesMax: Int = MemcacheLimits.itemBytesDefault, asksWho: Bool = false) {
         self.itemBytesMax = itemBytesMax
+        self.asksWho = asksWho
+        isLocked = asksWho
         parser = RequestParser(itemBytesMax: .max)
     }
 
@@ -47,6 +54,7 @@ public struct BinaryTranslator: Sendable {
         if bytes[0] != Self.magic { return .refused(reply: "", consume: bytes.count, swallow: 0, close: true) }
         let header = BinaryHeader(bytes)
         let front = BinaryHeader.bytes + header.extrasBytes + header.keyBytes
+        if isLocked, let refusal = refusedUnread(header, bytes) { return refusal }
         guard bytes.count >= front else { return .incomplete }
         let opcode = BinaryOpcode(header.opcode)
         let key = UnsafeRawBufferPointer(rebasing: bytes[front - header.keyBytes..<front])
@@ -55,9 +63,13 @@ public struct BinaryTranslator: Sendable {
             key: opcode?.returnsKey ?? false ? Array(key) : [])
         let behind = BinaryHeader.bytes + header.bodyBytes - front
         if behind < 0 { return misshapen(bytes, Self.unknown) }
+        if isLocked, !BinaryAuthentication.isOpen(header.opcode) { return misshapen(bytes, Self.unauthenticated) }
         guard key.count <= MemcacheLimits.keyBytesMax else { return misshapen(bytes) }
         guard let opcode else {
             if Self.isMisshapenSASL(header) { return misshapen(bytes) }
+            if asksWho, BinaryAuthentication.isKnown(header.opcode) {
+                return authentication(header, bytes, key, front: front, behind: behind)
+            }
             return .refused(reply: Self.unknown, consume: front, swallow: behind, close: false)
         }
         guard Self.isWellShaped(opcode.operation, header, valueBytes: behind) else { return misshapen(bytes) }
@@ -76,6 +88,7 @@ public struct BinaryTranslator: Sendable {
     }
 
     private static var unknown: StaticString { "ERROR\r\n" }
+    private static var unauthenticated: StaticString { BinaryReply.unauthenticated }
     private static var invalid: StaticString { "CLIENT_ERROR bad command line format\r\n" }
 
     /// Lengths that make no sense: memcached says so, and closes.
@@ -85,7 +98,15 @@ public struct BinaryTranslator: Sendable {
         return .refused(reply: reply, consume: bytes.count, swallow: 0, close: true)
     }
 
-    /// Authentication is not known here; yet what is malformed closes the connection.
+    /// A key too long for anything is not waited for while nobody knows whose it is; the answer is the one that it would get.
+    private mutating func refusedUnread(_ header: BinaryHeader, _ bytes: UnsafeRawBufferPointer) -> ParseOutcome? {
+        guard header.keyBytes > MemcacheLimits.keyBytesMax else { return nil }
+        exchange = BinaryExchange(opcode: header.opcode, operation: nil, isQuiet: false, opaque: header.opaque, key: [])
+        if header.keyBytes + header.extrasBytes > header.bodyBytes { return misshapen(bytes, Self.unknown) }
+        return misshapen(bytes, BinaryAuthentication.isOpen(header.opcode) ? Self.invalid : Self.unauthenticated)
+    }
+
+    /// Where nobody is asked who he is, authentication is not known; yet what is malformed closes the connection.
     private static func isMisshapenSASL(_ header: BinaryHeader) -> Bool {
         switch header.opcode {
         case 0x20: header.bodyBytes > 0

@@ -37,6 +37,7 @@ package enum BinaryOutcome: Equatable {
                     if close { return outcomes + [.closed(reply: "\(reply)")] }
                     outcomes.append(.refused(reply: "\(reply)", swallow: more))
                     (consumed, swallow) = (consume, more)
+                case .authentication: preconditionFailure("nobody was asked who he is")
                 case .refusedStore(_, let reply, let consume, let more):
                     outcomes.append(.refusedStore(text: said, reply: "\(reply)", swallow: more))
                     (consumed, swallow) = (consume, more)

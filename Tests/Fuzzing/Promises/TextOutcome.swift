@@ -48,6 +48,7 @@ package enum TextOutcome: Equatable {
                     if close { return outcomes + [.closed(reply: "\(reply)")] }
                     outcomes.append(.refused(reply: "\(reply)", swallow: more))
                     (consumed, swallow) = (consume, more)
+                case .authentication: preconditionFailure("a text connection cannot speak SASL")
                 case .refusedStore(let request, let reply, let consume, let more):
                     let key = request.withKey(in: bytes) { [UInt8]($0) }
                     outcomes.append(.refusedStore(key: key, reply: "\(reply)", swallow: more))
