@@ -139,7 +139,7 @@ class Options:
     settings: str = ""
     """Further lines for both site files."""
     also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Further addresses at which proxies take clients, by the proxy's name."""
+    """Further listeners for clients, by the proxy's name: addresses, or mappings as the site file writes them."""
 
 
 class Federation:
@@ -284,9 +284,10 @@ class Federation:
             ]
         lines.append("proxies:")
         for proxy in site.proxies.values():
+            further = self.options.also.get(proxy.name, ())
             lines += [
                 f"  - name: {proxy.name}",
-                f"    clients: [{', '.join(map(_quoted, (str(proxy.clients), *self.options.also.get(proxy.name, ()))))}]",
+                f"    clients: [{', '.join([_quoted(str(proxy.clients)), *map(_listener, further)])}]",
                 f"    admin: {_quoted(str(proxy.admin))}",
                 f"    folder: {_quoted(str(proxy.folder))}",
                 f"    certificate: {_quoted(str(proxy.certificate))}",
@@ -431,6 +432,10 @@ class Federation:
         """(from, to), both ways."""
         yield self.north, self.south
         yield self.south, self.north
+
+
+def _listener(text: str) -> str:
+    return text if text.startswith("{") else _quoted(text)
 
 
 def _quoted(text: str) -> str:

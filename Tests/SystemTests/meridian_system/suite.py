@@ -18,8 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from meridian_system import load
+from meridian_system.checks_authentication import check_binary_authentication, check_text_authentication
 from meridian_system.checks_binary import binary_tools_can_fail, check_binary
 from meridian_system.checks_bytes import bad_memcached, damaged_log, fuzz_admin, fuzz_clients, fuzz_peers, slow_reader
+from meridian_system.checks_client_tls import check_client_tls
 from meridian_system.checks_configuration import check_command_line, check_mistakes
 from meridian_system.checks_crowds import check_crowd, check_memory, check_turns
 from meridian_system.checks_durability import check_disk
@@ -203,6 +205,9 @@ def main() -> int:
         "differential script": differential_script,
         "differential random": lambda world: differential_random(world, seeds, arguments.pieces),
         "differential binary": lambda world: check_binary(world, seeds, arguments.pieces),
+        "client authentication text": lambda world: check_text_authentication(world, seeds),
+        "client authentication binary": lambda world: check_binary_authentication(world, seeds),
+        "client tls": check_client_tls,
         "memccapable": memccapable,
         "mistakes in site files": check_mistakes,
         "the command line": check_command_line,
