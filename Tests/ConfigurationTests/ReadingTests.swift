@@ -138,6 +138,11 @@ import Testing
         let federation = try String(contentsOf: templates.appending(path: "federation.yaml"), encoding: .utf8)
         let site = try String(contentsOf: templates.appending(path: "site.yaml"), encoding: .utf8)
         #expect(Sample.mistakes(federation: federation, site: site) == [])
+        // So is the listener that it shows.
+        let shown = try Sample.read(federation: federation, site: site.replacing(#/(?m)^      # /#, with: "      ")).site
+        let listener = try #require(shown.proxies[0].clients.last)
+        #expect(shown.proxies[0].clients.count == 3 && listener.allowed.count == 3)
+        #expect(listener.tls?.clientAuthorityPath != nil && listener.authenticationPath != nil)
         // The defaults that the template tells are the defaults that hold.
         let keys = /(?m)^# (?=(durability|unreachable|flush|connections|memory|unix-mode|log-segment|times|  ))/
         let uncommented = site.replacing(keys, with: "")
