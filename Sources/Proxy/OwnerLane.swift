@@ -451,8 +451,9 @@ extension LaneNode {
 
     /// Another lane has landed something younger meanwhile; before or after this, nobody knows.
     private func assertIfOvertaken(_ operation: Operation) {
-        guard !siblingIDs.isEmpty, operation.kind != .copy, operation.key != allKeys, !isPlanted(.noAssertion),
-            let entry = index[operation.key],
+        // Without siblings, only a barrier can have come between.
+        guard !siblingIDs.isEmpty || index.barrier > .zero else { return }
+        guard operation.kind != .copy, operation.key != allKeys, !isPlanted(.noAssertion), let entry = index[operation.key],
             !landingStands(operation.tops(holder: laneID), against: entry)
         else { return }
         // What this lane sent itself, it sent in order.

@@ -239,4 +239,26 @@ import WriteLog
         bench.tell(link, .forward(request: 5, hops: 2, stamp: 0, write: write))
         #expect(bench.commands("cache1") == "flush_all\r\n")
     }
+
+    @Test(
+        "An outcome that reaches the backup behind a barrier which it is older than is deleted there again, in a lane without siblings too (seed 50638)"
+    )
+    func outcomeBehindBarrier() {
+        var plan = Self.plan()
+        plan.elsewhere = []
+        plan.hasBackup = true
+        let bench = Bench.serving(plan)
+        let writer = bench.client()
+        let flusher = bench.client()
+        bench.ask(writer, "prepend k 0 0 1\r\nx\r\n")
+        _ = bench.commands("cache1")
+        bench.ask(flusher, "flush_all\r\n")
+        #expect(bench.commands("cache1") == "flush_all\r\n")
+        #expect(bench.commands("backup1") == "flush_all\r\n")
+        bench.answer("cache1", "STORED\r\nVA 2 s2 f0 t-1 c1\r\nxy\r\nOK\r\n")
+        #expect(bench.commands("backup1") == "ms k 2\r\nxy\r\n", "it was not known when the barrier was sent")
+        bench.answer("backup1", "OK\r\nHD\r\n")
+        #expect(bench.commands("backup1") == "md k\r\n")
+        #expect(bench.commands("cache1") == "md k\r\n")
+    }
 }
