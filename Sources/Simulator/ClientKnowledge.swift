@@ -176,7 +176,7 @@ extension Client {
     private func checkOwn(_ reply: Reply, _ command: Command, _ world: World) {
         guard case .own = world.keys[command.key].kind, world.readsAreExact, let key = own[command.key] else { return }
         let found = reply.values.first.flatMap { World.pieces(of: $0.data) }?.max()
-        if found == nil, world.readsMayMiss { return }
+        if found == nil, world.readsMayMiss || world.wasFlushed(site) { return }
         // At the moment when a server dies, its partner may have more than was read so far, or not yet the last outcome;
         // in runs where no server and no proxy dies there is no such moment.
         let isQuiet = world.options.faults.isSubset(of: [.sitePartitions, .clocks, .itemLimits])

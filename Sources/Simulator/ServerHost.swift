@@ -107,3 +107,8 @@ final class ServerHost {
             startedAtWallSeconds: (SimulationOptions.wallMicroseconds + world.now) / 1_000_000)
     }
 }
+
+extension World {
+    /// True once a lane of the site has flushed a server that it could not repair: what was there and nowhere else is gone.
+    func wasFlushed(_ site: Int) -> Bool { sites[site].servers.contains { servers[$0].wasFlushed } }
+}
