@@ -360,7 +360,6 @@ public final class LaneNode {
 
     /// What several events of a step have in common is done once, at its end.
     private func finishStep() {
-        resolveOpen()
         admitClients()
         pumpDueSessions()
         carryIntoNewSegment()

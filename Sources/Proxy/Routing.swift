@@ -40,13 +40,6 @@ extension LaneNode {
         state = .serving
         say(.notice, "lane serves siblings=\(siblingIDs.filter { siblings[$0]?.isAlive ?? false }.count)")
         for id in siblingIDs { siblings[id].map { beat($0) } }
-    }
-
-    /// Has written again what the log of an earlier life does not say has landed: as soon as the servers have been tried, and before
-    /// clients read. A server that is merely not connected yet would count as one that misses it, and be flushed if this life
-    /// ended, too.
-    func resolveOpen() {
-        guard !unresolved.isEmpty, state == .serving, serversTried else { return }
         let open = unresolved
         unresolved.removeAll()
         for (key, cause) in open { requestAssertion(key, cause) }

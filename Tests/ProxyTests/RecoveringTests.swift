@@ -257,23 +257,4 @@ import Testing
         bench.answer("backup1", String(repeating: "EN\r\n", count: Limits.copiesMax))
         #expect(read() == 1, "the one that was left over")
     }
-
-    @Test(
-        "A lane that starts anew lands what its log leaves open once its servers are connected: none counts as having missed it (seed 52895)"
-    )
-    func landsWhenConnected() {
-        let first = Bench.serving()
-        let client = first.client()
-        first.ask(client, "set k 0 0 1\r\nx\r\n")
-        #expect(first.logged.map(\.kind) == [.intent])
-        let bench = Bench(after: first)
-        bench.advance(milliseconds: 50)
-        #expect(bench.node.servers.allSatisfy { !$0.isBehind }, "a kill now would have them flushed at the next start")
-        bench.bringUp("cache1")
-        bench.bringUp("backup1")
-        bench.advance(milliseconds: 200)
-        #expect(bench.commands("cache1") == "ms k 1\r\nx\r\n")
-        #expect(bench.commands("backup1") == "ms k 1\r\nx\r\n")
-        #expect(bench.node.servers.allSatisfy { $0.isUp && !$0.isBehind })
-    }
 }
