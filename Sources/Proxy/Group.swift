@@ -107,7 +107,7 @@ extension LaneNode {
     /// The highest clock reading in a message.
     private func stamp(of message: Message) -> UInt64 {
         switch message {
-        case .heartbeat(let stamp, _, _, _, _, _), .promise(_, let stamp, _, _), .forward(_, _, let stamp, _),
+        case .heartbeat(let stamp, _, _, _, _, _, _), .promise(_, let stamp, _, _), .forward(_, _, let stamp, _),
             .forwardReply(_, _, let stamp, _):
             stamp
         case .mirror(_, let tops): max(tops.version, tops.touch).stamp
@@ -183,6 +183,7 @@ extension LaneNode {
         sibling.mirrored = nil
         sibling.mirrorSeen = 0
         sibling.dumped = false
+        sibling.toldStable = false
         sibling.attempts = 0
         sibling.unreachable = false
         sibling.heardAt = monotonic
@@ -227,6 +228,7 @@ extension LaneNode {
         sibling.link = nil
         sibling.mirrored = nil
         sibling.dumped = false
+        sibling.toldStable = false
         retryLater(sibling)
         say(.warning, "sibling lost lane=\(lane) reason=\(reason)")
         distrustServers(cutOffAt: lane)
@@ -262,8 +264,9 @@ extension LaneNode {
 
     private func takeGroup(_ message: Message, _ sibling: Sibling, _ link: PeerLink) {
         switch message {
-        case .heartbeat(let stamp, let state, let floor, let groupFloor, let sentAt, let echo):
+        case .heartbeat(let stamp, let state, let floor, let groupFloor, let stable, let sentAt, let echo):
             clock.observe(stamp)
+            adoptStable(stable, from: sibling)
             sibling.clockHeard = sentAt
             link.echoedAt = max(link.echoedAt, min(echo, monotonic))
             sibling.floor = max(sibling.floor, floor)
@@ -505,7 +508,8 @@ extension LaneNode {
         guard let link = sibling.link else { return }
         send(
             .heartbeat(
-                stamp: clock.last, state: state, floor: lastFloor, groupFloor: lastGroupFloor, sentAt: monotonic,
+                stamp: clock.last, state: state, floor: lastFloor, groupFloor: lastGroupFloor, stable: stableFloor,
+                sentAt: monotonic,
                 echo: sibling.clockHeard), on: link)
     }
 }

@@ -158,6 +158,11 @@ public final class LaneNode {
     var remoteLoops: [SiteID: UInt8] = [:]
     /// Nothing at or below this stamp concerns the index any more.
     var stableFloor: UInt64
+    /// The stable floor that the log says, and the stamp that it must reach: that of the newest write in the log.
+    var stableLogged: UInt64
+    var stableWanted: UInt64
+    var stableWantedAt = LogOffset.zero
+    var forgottenUpTo: UInt64 = 0
 
     // Streams.
     let siteOrder: [SiteID]
@@ -176,6 +181,8 @@ public final class LaneNode {
     /// The segment into which what older ones say was last carried, by this life of the lane, and where that ends.
     var carriedSegment: UInt64?
     var carriedAt = LogOffset.zero
+    /// Segments below this one can go once the log is on the disk up to there.
+    var retiring: (below: UInt64, at: LogOffset)?
     /// No stamp above this is given before a higher ceiling is in the log.
     var ceiling: UInt64
     /// The ceiling that is on the disk, and where the newest one is in the log.
@@ -239,6 +246,8 @@ public final class LaneNode {
         shippable = .zero
         owners = Array(repeating: nil, count: federation.slotCount)
         stableFloor = recovery.stableFloor
+        stableLogged = recovery.stableFloor
+        stableWanted = recovery.clockFloor
         segmentStarts = recovery.segmentStarts
         straddling = recovery.straddling
         self.firstSegment = firstSegment

@@ -57,6 +57,8 @@ final class Sibling {
     var floor: UInt64 = 0
     /// Last promise: no assertion of anything at or below will be asked for any more. Kept while it is dead.
     var groupFloor: UInt64 = 0
+    /// It has said on this link what is stable.
+    var toldStable = false
     var heardAt: UInt64?
     /// The latest reading of its monotonic clock, to be echoed.
     var clockHeard: UInt64 = 0

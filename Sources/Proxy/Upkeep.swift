@@ -165,13 +165,33 @@ extension LaneNode {
         var stable = lastGroupFloor
         for id in siblingIDs { stable = min(stable, siblings[id]?.groupFloor ?? 0) }
         if isPlanted(.forgetsTooEarly) { stable = origin }
-        // The floor stands still while versions are ahead of the wall clock; what was pinned then must not stay for ever.
-        guard stable > stableFloor || pinnedWereLeft || isPlanted(.forgetsTooEarly) else { return }
         stableFloor = max(stableFloor, stable)
-        pinnedWereLeft = index.forget(upTo: stableFloor, pinned: { isPinned($0, $1) }) { key, version in
+        let settled = logStable() || isPlanted(.forgetsTooEarly) ? stableFloor : stableLogged
+        // The floor stands still while versions are ahead of the wall clock; what was pinned then must not stay for ever.
+        guard settled > forgottenUpTo || pinnedWereLeft || isPlanted(.forgetsTooEarly) else { return }
+        forgottenUpTo = max(forgottenUpTo, settled)
+        pinnedWereLeft = index.forget(upTo: settled, pinned: { isPinned($0, $1) }) { key, version in
             counters.forgotten += 1
             observe(.forgotten(key: key, version: version))
         }
+    }
+
+    /// Says in the log what is stable, as long as that concerns anything in it: an older write there must not come back as a top
+    /// after a restart, when everybody has forgotten what replaced it. False while the log does not say so.
+    private func logStable() -> Bool {
+        if lastWriteAt != stableWantedAt { (stableWantedAt, stableWanted) = (lastWriteAt, clock.last) }
+        if stableLogged >= min(stableFloor, stableWanted) { return true }
+        guard log.hasRoom(forBytes: 4_096, owed: owedBytes) else { return false }
+        appendCeiling()
+        return true
+    }
+
+    /// What a sibling says is stable is so for the whole group. At first it may know much that this lane's log did not.
+    func adoptStable(_ floor: UInt64, from sibling: Sibling) {
+        stableFloor = max(stableFloor, floor)
+        if sibling.toldStable { return }
+        sibling.toldStable = true
+        index.dropSettled(upTo: stableFloor) { isPinned($0, $1) }
     }
 
     /// A key that something is still to be done about.
@@ -256,6 +276,11 @@ extension LaneNode {
     /// Moves the clock's ceiling ahead of the clock; with it goes what a restart must not forget.
     func logCeiling() {
         ceiling = max(ceiling, ceiling(ahead: Limits.ceilingAheadMicroseconds))
+        appendCeiling()
+    }
+
+    private func appendCeiling() {
+        stableLogged = stableFloor
         log.append(
             LogRecord(
                 kind: .ceiling, position: committed, version: Version(stamp: ceiling, origin: laneID), reference: stableFloor))
@@ -369,24 +394,38 @@ extension LaneNode {
 
     // MARK: Retention
 
-    /// Deletes the oldest segments once nothing in them is needed: every site has their records, and the index does not point there.
+    /// Deletes the oldest segments once nothing in them is needed, and what makes them needless is on the disk.
     private func retain() {
+        if let due = retiring {
+            guard log.synced >= due.at else { return }
+            while firstSegment < due.below { deleteFirstSegment() }
+            retiring = nil
+        }
         // What the deleted segments say must be on the disk elsewhere.
         guard carriedSegment == log.segment, log.synced >= carriedAt else { return }
-        while firstSegment < log.segment {
-            let end = LogOffset((firstSegment + 1) * UInt64(log.segmentBytes))
-            guard let next = segmentStarts.first(where: { $0.segment > firstSegment }), log.synced >= end, landedFloorTold >= end,
-                openIntents.allSatisfy({ $0.offset >= end })
-            else { return }
-            let last = max(Position(next.firstPosition.raw - 1), straddling[firstSegment])
-            guard siteOrder.allSatisfy({ senders[$0].map { $0.durable >= last } ?? true }) else { return }
-            if let lowest = index.lowestOffset(of: laneID), lowest < end { return }
-            effects.actions.append(.deleteSegment(firstSegment))
-            straddling.remove(firstSegment)
-            firstSegment += 1
-            while let first = segmentStarts.first, first.segment < firstSegment { segmentStarts.removeFirst() }
-            for place in segmentStarts.indices { segmentStarts[place].readFrom = max(segmentStarts[place].readFrom, end) }
-        }
+        var kept = firstSegment
+        while kept < log.segment, isNeedless(kept) { kept += 1 }
+        if kept > firstSegment { retiring = (kept, log.tail) }
+    }
+
+    /// Every site has the segment's records, and the index does not point there.
+    private func isNeedless(_ segment: UInt64) -> Bool {
+        let end = LogOffset((segment + 1) * UInt64(log.segmentBytes))
+        guard let next = segmentStarts.first(where: { $0.segment > segment }), log.synced >= end, landedFloorTold >= end,
+            openIntents.allSatisfy({ $0.offset >= end })
+        else { return false }
+        let last = max(Position(next.firstPosition.raw - 1), straddling[segment])
+        guard siteOrder.allSatisfy({ senders[$0].map { $0.durable >= last } ?? true }) else { return false }
+        return index.lowestOffset(of: laneID).map { $0 >= end } ?? true
+    }
+
+    private func deleteFirstSegment() {
+        let end = LogOffset((firstSegment + 1) * UInt64(log.segmentBytes))
+        effects.actions.append(.deleteSegment(firstSegment))
+        straddling.remove(firstSegment)
+        firstSegment += 1
+        while let first = segmentStarts.first, first.segment < firstSegment { segmentStarts.removeFirst() }
+        for place in segmentStarts.indices { segmentStarts[place].readFrom = max(segmentStarts[place].readFrom, end) }
     }
 
     // MARK: After a restart

@@ -21,12 +21,13 @@ extension FrameCodec {
         case .refuse(let reason):
             queue.append(FrameType.refuse.rawValue)
             append(bytes: Array(reason.utf8), into: queue)
-        case .heartbeat(let stamp, let state, let floor, let groupFloor, let sentAt, let echo):
+        case .heartbeat(let stamp, let state, let floor, let groupFloor, let stable, let sentAt, let echo):
             queue.append(FrameType.heartbeat.rawValue)
             queue.append(littleEndian: stamp)
             queue.append(state.rawValue)
             queue.append(littleEndian: floor)
             queue.append(littleEndian: groupFloor)
+            queue.append(littleEndian: stable)
             queue.append(littleEndian: sentAt)
             queue.append(littleEndian: echo)
         case .mirror(let sequence, let tops):
@@ -126,11 +127,12 @@ extension FrameCodec {
         case .heartbeat:
             guard let stamp: UInt64 = reader.integer(), let rawState: UInt8 = reader.integer(),
                 let state = LaneState(rawValue: rawState), let floor: UInt64 = reader.integer(),
-                let groupFloor: UInt64 = reader.integer(), let sentAt: UInt64 = reader.integer(),
+                let groupFloor: UInt64 = reader.integer(), let stable: UInt64 = reader.integer(),
+                let sentAt: UInt64 = reader.integer(),
                 let echo: UInt64 = reader.integer()
             else { return nil }
             return .heartbeat(
-                stamp: stamp, state: state, floor: floor, groupFloor: groupFloor, sentAt: sentAt, echo: echo)
+                stamp: stamp, state: state, floor: floor, groupFloor: groupFloor, stable: stable, sentAt: sentAt, echo: echo)
         case .mirror:
             guard let sequence: UInt64 = reader.integer(), let tops = tops(&reader) else { return nil }
             return .mirror(sequence: sequence, tops: tops)

@@ -133,9 +133,10 @@ public enum Message: Sendable, Equatable {
     // Group links.
 
     /// A sign of life. `floor`: no landing of mine below or at it will be mirrored any more. `groupFloor`: nor will I ask
-    /// for an assertion of anything below or at it. `sentAt`: the speaker's monotonic clock; `echo`: the latest such reading that
+    /// for an assertion of anything below or at it. `stable`: nothing below or at it concerns anybody in the group any more. `sentAt`: the speaker's monotonic clock; `echo`: the latest such reading that
     /// it has heard from the listener, 0 for none.
-    case heartbeat(stamp: UInt64, state: LaneState, floor: UInt64, groupFloor: UInt64, sentAt: UInt64, echo: UInt64)
+    case heartbeat(
+        stamp: UInt64, state: LaneState, floor: UInt64, groupFloor: UInt64, stable: UInt64, sentAt: UInt64, echo: UInt64)
     /// A landing: `sequence` counts the speaker's landings; 0 in the index dump at a link's beginning.
     case mirror(sequence: UInt64, tops: KeyTops)
     /// The index dump is over; it holds all landings up to `sequence`.

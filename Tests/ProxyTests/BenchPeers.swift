@@ -56,13 +56,13 @@ extension Bench {
     }
 
     /// n2 answers the call of this lane, and serves.
-    func linkSibling() throws -> ConnectionID {
+    func linkSibling(stable: UInt64 = 0) throws -> ConnectionID {
         let id = try dialledSibling()
         step(.connected(id))
         settle()
         tell(
             id, .hello(hello(.group, from: Self.n2)), .dumped(sequence: 0),
-            .heartbeat(stamp: 1, state: .serving, floor: 0, groupFloor: 0, sentAt: 0, echo: .max))
+            .heartbeat(stamp: 1, state: .serving, floor: 0, groupFloor: 0, stable: stable, sentAt: 0, echo: .max))
         for case .dumped(let sequence) in try messages(id) { tell(id, .mirrored(sequence: sequence)) }
         advance(milliseconds: 100)
         return id

@@ -147,7 +147,7 @@ import Testing
     @Test("Messages that have no place on a connection end it")
     func misplaced() throws {
         let id = try bench.openStream()
-        bench.tell(id, .heartbeat(stamp: 1, state: .serving, floor: 0, groupFloor: 0, sentAt: 0, echo: .max))
+        bench.tell(id, .heartbeat(stamp: 1, state: .serving, floor: 0, groupFloor: 0, stable: 0, sentAt: 0, echo: .max))
         #expect(try bench.messages(id) == [.refuse("a message has no place on a stream")])
     }
 }

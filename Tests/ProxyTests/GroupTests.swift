@@ -124,7 +124,7 @@ import WriteLog
         let link = try bench.linkSibling()
         // What this lane says does not reach n2.
         for _ in 0..<9 {
-            bench.tell(link, .heartbeat(stamp: 1, state: .serving, floor: 0, groupFloor: 0, sentAt: 0, echo: 0))
+            bench.tell(link, .heartbeat(stamp: 1, state: .serving, floor: 0, groupFloor: 0, stable: 0, sentAt: 0, echo: 0))
             bench.advance(milliseconds: 100)
         }
         #expect(!bench.closed.contains(link))
@@ -159,7 +159,9 @@ import WriteLog
         let stamp = (1_800_000_000 + seconds) * 1_000_000 << 12
         bench.tell(stream, .promise(floor: stamp, stamp: stamp, wall: bench.now.wallMicroseconds, committed: Position(9)))
         for _ in 0..<4 {
-            bench.tell(link, .heartbeat(stamp: stamp, state: .serving, floor: stamp, groupFloor: stamp, sentAt: 0, echo: .max))
+            bench.tell(
+                link, .heartbeat(stamp: stamp, state: .serving, floor: stamp, groupFloor: stamp, stable: 0, sentAt: 0, echo: .max)
+            )
             bench.advance(milliseconds: 100)
         }
     }
@@ -230,7 +232,9 @@ import WriteLog
         bench.tell(stream, .record(Bench.record(ours, "new", position: 1, seconds: 1)))
         bench.answer("cache1", "HD\r\n")
         for case .mirror(let sequence, _) in try bench.words(link) { bench.tell(link, .mirrored(sequence: sequence)) }
-        bench.tell(link, .heartbeat(stamp: 0, state: .serving, floor: .max >> 1, groupFloor: .max >> 1, sentAt: 0, echo: .max))
+        bench.tell(
+            link, .heartbeat(stamp: 0, state: .serving, floor: .max >> 1, groupFloor: .max >> 1, stable: 0, sentAt: 0, echo: .max)
+        )
         bench.advance(milliseconds: 300)
         #expect(bench.node.index.count == 1, "the south has promised nothing")
         bench.advance(milliseconds: 2_000)
@@ -297,6 +301,37 @@ import WriteLog
         let commands = bench.commands("cache1")
         #expect(commands.hasPrefix("mg \(ours) T"))
         #expect(!commands.contains("old"))
+    }
+
+    @Test("What everybody has let go of is no top again after a restart, and nothing older than it is either")
+    func stableIsLogged() throws {
+        let link = try bench.linkSibling()
+        let stream = try bench.openStream()
+        bench.tell(stream, .record(Bench.record(ours, "old", position: 1, seconds: 1)))
+        bench.answer("cache1", "HD\r\n")
+        for case .mirror(let sequence, _) in try bench.words(link) { bench.tell(link, .mirrored(sequence: sequence)) }
+        // While this lane did not own the key, n2 wrote it; only its mirror told of that.
+        bench.tell(link, .mirror(sequence: 1, tops: tops(ours, seconds: 2)))
+        settleFloors(bench, link, stream, seconds: 3)
+        #expect(bench.node.index.count == 0)
+        let after = Bench(Self.plan, after: bench)
+        #expect(after.node.index[Array(ours.utf8)] == nil, "n2's value is the top, and nobody remembers it")
+    }
+
+    @Test("A lane that starts with an old log hears from its sibling what is stable, and lets go of it")
+    func stableIsTold() throws {
+        let link = try bench.linkSibling()
+        let stream = try bench.openStream()
+        bench.tell(stream, .record(Bench.record(ours, "old", position: 1, seconds: 1)))
+        bench.answer("cache1", "HD\r\n")
+        for case .mirror(let sequence, _) in try bench.words(link) { bench.tell(link, .mirrored(sequence: sequence)) }
+        bench.advance(milliseconds: 2_000)
+        let after = Bench(Self.plan, after: bench)
+        #expect(after.node.index[Array(ours.utf8)] != nil)
+        let again = try after.linkSibling(stable: HybridClock.stamp(atWall: 1_800_000_002_000_000))
+        #expect(after.node.index[Array(ours.utf8)] == nil)
+        after.tell(again, .mirror(sequence: 0, tops: tops(ours, seconds: 1)))
+        #expect(after.node.index[Array(ours.utf8)] == nil)
     }
 
     @Test("A lane that starts takes its slots only when it has tried its servers")

@@ -63,7 +63,7 @@ let hello = Hello(
 /// One of each, in the order of their types.
 let examples: [Message] = [
     .hello(hello), .refuse("the rings differ"),
-    .heartbeat(stamp: 0x0102_0304_0506_0708, state: .serving, floor: 5, groupFloor: 4, sentAt: 3, echo: 2),
+    .heartbeat(stamp: 0x0102_0304_0506_0708, state: .serving, floor: 5, groupFloor: 4, stable: 6, sentAt: 3, echo: 2),
     .mirror(sequence: 9, tops: tops),
     .dumped(sequence: 9), .mirrored(sequence: 9),
     .remoteFloor(lane: LaneID(raw: 0x0002_0100), loops: 2, floor: 0x0102_0304_0506_0708),
@@ -131,6 +131,7 @@ extension SeededRandom {
         case 2:
             .heartbeat(
                 stamp: number(), state: [.joining, .serving, .leaving][below(3)], floor: number(), groupFloor: number(),
+                stable: number(),
                 sentAt: number(), echo: number())
         case 3: .mirror(sequence: number(), tops: tops())
         case 4: .dumped(sequence: number())

@@ -154,7 +154,8 @@ private enum FrameSeeds {
             ring: ring.encode())
         return [
             .hello(hello), .refuse("the rings differ"),
-            .heartbeat(stamp: 6, state: .serving, floor: 5, groupFloor: 4, sentAt: 3, echo: 2), .mirror(sequence: 9, tops: tops),
+            .heartbeat(stamp: 6, state: .serving, floor: 5, groupFloor: 4, stable: 1, sentAt: 3, echo: 2),
+            .mirror(sequence: 9, tops: tops),
             .dumped(sequence: 9), .mirrored(sequence: 9), .remoteFloor(lane: version.origin, loops: 2, floor: 8),
             .forward(request: 77, hops: 1, stamp: 5, write: write),
             .forwardReply(request: 77, kind: 0, stamp: 6, reply: Array("STORED\r\n".utf8)),
