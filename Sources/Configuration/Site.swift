@@ -14,6 +14,10 @@ public struct Site: Sendable, Hashable {
     public var durability: Durability
     /// What a read answers when no server can be reached.
     public var unreachable: UnreachableReads
+    /// Keys per second that a refill in the background looks up at most; 0: servers are refilled on demand only.
+    public var refillKeysPerSecond = Site.refillKeysPerSecondByDefault
+    /// What that is unless a site file says otherwise.
+    public static let refillKeysPerSecondByDefault = 20_000
     /// What `flush_all` does.
     public var flush: FlushPolicy
     /// Time-outs and intervals.

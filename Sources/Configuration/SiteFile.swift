@@ -22,13 +22,15 @@ struct SiteFile {
     static let segmentBytes = 1 << 20...4 << 30
     /// Every time-out and interval.
     static let milliseconds = 1...3_600_000
+    /// Most keys per second that a refill may look up.
+    static let refillKeysPerSecondMax = 10_000_000
     /// Silence counts as death only after this many heartbeats failed to come.
     static let heartbeatsMissedMin = 6
 
     private static let keys =
         [
             "site", "federation", "servers", "backups", "proxies", "authority", "loops", "durability", "unreachable-reads",
-            "flush",
+            "flush", "refill-keys-per-second",
             "times", "log-segment", "connections-max",
         ] + ClientPolicyFile.keys
 
@@ -84,16 +86,21 @@ struct SiteFile {
             problems.choice($0, "unreachable-reads", of: Site.UnreachableReads.self)
         }
         let flush = fields["flush"].map { problems.choice($0, "flush", of: Site.FlushPolicy.self) } ?? .local
+        let refill =
+            fields["refill-keys-per-second"].map {
+                problems.integer($0, "refill-keys-per-second", in: 0...Self.refillKeysPerSecondMax)
+            } ?? Site.refillKeysPerSecondByDefault
         let times = fields["times"].map(readTimes) ?? SiteTimes()
         let all = ClientPolicyFile(problems: problems)
         let policy = all.read(fields, loops: loops, itemBytesMax: federation?.itemBytesMax)
         let account = all.readAccount(fields)
         guard let name, let primaries, let backups, let proxies, let loops, let durability, let unreachable = reads ?? .miss,
-            let flush, let times, let segment, let policy
+            let flush, let refill, let times, let segment, let policy
         else { return nil }
         var site = Site(
             name: name, primaries: primaries, backups: backups, proxies: proxies, loops: loops, durability: durability,
             unreachable: unreachable, flush: flush, times: times, segmentBytes: segment)
+        site.refillKeysPerSecond = refill
         site.clients = policy
         site.account = account
         return site

@@ -86,6 +86,22 @@ public enum Command {
         queue.append(encoded ? " b u s v f t c\r\n" : " u s v f t c\r\n")
     }
 
+    /// Asks whether an item is there, without counting as a use of it; answered by `ME` or `HD`, or by `EN`.
+    public static func look(key: UnsafeRawBufferPointer, into queue: ByteQueue) {
+        // `me` changes nothing at all, but memcached 1.6.18 does not take it with a key in base64.
+        if case .text = KeyRules.carriage(of: key) {
+            queue.append("me ")
+            queue.append(key)
+            queue.append("\r\n")
+        } else {
+            _ = self.key("mg ", key, queue)
+            queue.append(" b u\r\n")
+        }
+    }
+
+    /// Asks for the keys of all items; the answer is read with ``KeyListing``.
+    public static func listKeys(into queue: ByteQueue) { queue.append("lru_crawler metadump all\r\n") }
+
     /// `get k` or `gets k`, for one key of a client's retrieval, as the client sent it; the reply has the shape `.retrieval`.
     public static func get(key: UnsafeRawBufferPointer, withCAS: Bool, into queue: ByteQueue) {
         queue.append(withCAS ? "gets " : "get ")

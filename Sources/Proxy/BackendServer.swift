@@ -29,6 +29,8 @@ struct Expected {
         case landing(Operation)
         /// Nothing: by its reply everything before it has been done there, which somebody waits for.
         case passed(Operation)
+        /// Whether a recovering server has a key.
+        case look(RefillLook)
         /// Nothing: an idle server shows that it still answers.
         case probe
         /// A delete that makes a refusal the same at both servers; nobody waits for it.
@@ -105,8 +107,16 @@ final class BackendServer {
     private(set) var tag: UInt64 = 0
     /// Start time in seconds, as the server last told.
     var startedAt: UInt64 = 0
-    /// A primary that came back with an empty memory, or was flushed: the backups that may hold what it lost.
+    /// A server that came back with an empty memory, or was flushed: those that may hold what it lost; for a primary the backups, for
+    /// a backup the primaries.
     var recoveringFrom: Set<Int> = []
+    /// Those of them from which it has been refilled by this lane.
+    var refilledFrom: Set<Int> = []
+    /// The incarnation that some lane has refilled …
+    var refilled: [UInt8]?
+    /// … and when this one was told so of a primary, in monotonic microseconds: reads no longer need the backup, but for a while other
+    /// lanes may still read there.
+    var refilledAt: UInt64?
     /// Keys that were written while the server could not be; not yet repaired.
     var missed = KeyMap<AssertionCause>()
     /// The same keys in the order in which they were missed; a key may stand here after it was repaired.
@@ -139,6 +149,8 @@ final class BackendServer {
     }
 
     var recovering: Bool { !recoveringFrom.isEmpty }
+    /// A miss may mean that it was lost, and not that there is nothing.
+    var lacksItems: Bool { recovering && refilledAt == nil }
     /// It lacks writes that this lane made: what it holds cannot be trusted until they are repaired.
     var isBehind: Bool { missedTooMany || !missed.isEmpty }
     /// Takes writes: its connection stands and its memory is known.

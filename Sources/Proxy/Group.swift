@@ -203,7 +203,8 @@ extension LaneNode {
         send(.dumped(sequence: mirrorSequence), on: link)
         for server in servers {
             tellCutOff(server)
-            send(.backend(server: UInt16(server.index), cutOff: server.isBehind, recovering: server.recovering), on: link)
+            send(.backend(server: UInt16(server.index), cutOff: server.isBehind, recovering: server.lacksItems), on: link)
+            server.refilled.map { send(.refilled(server: UInt16(server.index), incarnation: $0), on: link) }
         }
         for (lane, floor) in remoteFloors.sorted(by: { $0.key < $1.key }) {
             send(.remoteFloor(lane: lane, loops: remoteLoops[lane.site] ?? 0, floor: floor), on: link)
@@ -317,6 +318,9 @@ extension LaneNode {
         case .fetched(let request, let answer): fetched(request, answer)
         case .refill(let hops, let key): refill(key, hops: hops)
         case .backend(let server, let cutOff, let recovering): siblingSays(sibling, server: Int(server), cutOff, recovering, link)
+        case .refilled(let server, let incarnation):
+            guard servers.indices.contains(Int(server)) else { return refuse(link, "server \(server) is not at this site") }
+            noteRefilled(servers[Int(server)], incarnation)
         case .hello, .refuse, .record, .promise, .acknowledge: refuse(link, "a message has no place on a group link")
         }
     }
@@ -331,15 +335,15 @@ extension LaneNode {
         guard servers.indices.contains(place) else { return refuse(link, "server \(place) is not at this site") }
         let server = servers[place]
         if cutOff { server.cutOffAt.insert(sibling.id) } else { server.cutOffAt.remove(sibling.id) }
-        if recovering && !server.recovering && !server.isBackup {
-            server.recoveringFrom = Set(backupIndices)
+        if recovering && !server.lacksItems {
+            noteRecovering(server, from: others(than: server))
             logServer(server)
         }
     }
 
     /// Tells the siblings when a server lacks writes of this lane, or no longer does.
     func tellCutOff(_ server: BackendServer) {
-        let told = (cutOff: server.isBehind, recovering: server.recovering)
+        let told = (cutOff: server.isBehind, recovering: server.lacksItems)
         guard told != (server.toldCutOff, server.toldRecovering) else { return }
         server.toldCutOff = told.cutOff
         server.toldRecovering = told.recovering

@@ -27,6 +27,7 @@ struct LaneCounters {
     var bytesWritten: UInt64 = 0
     var backupReads: UInt64 = 0
     var refills: UInt64 = 0
+    var refillLooks: UInt64 = 0
     var forwarded: UInt64 = 0
     var recordsCommitted: UInt64 = 0
     var recordsAborted: UInt64 = 0
@@ -54,7 +55,7 @@ struct LaneCounters {
             "incr_hits": incrementHits, "incr_misses": incrementMisses, "decr_hits": decrementHits,
             "decr_misses": decrementMisses, "authentications": authentications,
             "authentications_failed": authenticationsFailed, "client_bytes_read": bytesRead, "client_bytes_written": bytesWritten,
-            "backup_reads": backupReads, "refills": refills, "writes_forwarded": forwarded,
+            "backup_reads": backupReads, "refills": refills, "refill_looks": refillLooks, "writes_forwarded": forwarded,
             "records_committed": recordsCommitted, "records_aborted": recordsAborted, "records_applied": recordsApplied,
             "records_superseded": recordsSuperseded, "records_refused_by_memcached": recordsRefused, "assertions": assertions,
             "in_doubt": inDoubt, "keys_forgotten": forgotten, "repairs": repairs, "backend_timeouts": backendTimeouts,

@@ -108,6 +108,9 @@ public final class LaneNode {
     var refillsAsked: Set<[UInt8]> = []
     /// When those are forgotten, in monotonic microseconds.
     var refillsForgottenAt: UInt64 = 0
+    /// The refill that this lane does, and when it may begin another, in monotonic microseconds.
+    var refill: Refill?
+    var refillRetryAt: UInt64 = 0
     /// Writes that wait for an owner to be known, or for room in the log.
     var parked: Deque<(write: Write, completion: Completion, hops: UInt8, until: UInt64)> = []
     /// Replies held until the log is on the disk (durability `disk`).
@@ -260,7 +263,7 @@ public final class LaneNode {
         for server in servers {
             guard let known = recovery.servers[server.definition.name] else { continue }
             server.incarnation = known.incarnation
-            server.recoveringFrom = known.recovering ? Set(site.primaries.count..<servers.count) : []
+            server.recoveringFrom = known.recovering ? Set(Self.others(than: server, site)) : []
             server.missedTooMany = known.cutOff  // what it missed was only in memory
         }
         for id in siblingIDs { siblings[id] = Sibling(id: id) }
@@ -330,6 +333,8 @@ public final class LaneNode {
             greet(servers[server])
         } else if let link = links[id] {
             openLink(link)
+        } else if let refill, refill.connection == id {
+            list(refill)
         }
     }
 
@@ -340,6 +345,8 @@ public final class LaneNode {
             takeReplies(servers[server])
         } else if let link = links[id] {
             takeMessages(link)
+        } else if let refill, refill.connection == id {
+            takeListing(refill)
         }
     }
 
@@ -365,6 +372,10 @@ public final class LaneNode {
             link.cause = cause
             linkBroke(link, reason)
         }
+        if let refill, refill.connection == id {
+            refill.isClosed = true
+            abandon(refill, reason)
+        }
     }
 
     /// What several events of a step have in common is done once, at its end.
@@ -386,6 +397,13 @@ public final class LaneNode {
     }
 
     var backupIndices: Range<Int> { configuration.site.primaries.count..<servers.count }
+
+    /// The backups for a primary, the primaries for a backup.
+    func others(than server: BackendServer) -> Range<Int> { Self.others(than: server, configuration.site) }
+
+    private static func others(than server: BackendServer, _ site: Site) -> Range<Int> {
+        server.isBackup ? 0..<site.primaries.count : site.primaries.count..<site.primaries.count + site.backups.count
+    }
 
     func observe(_ observation: @autoclosure () -> Observation) {
         if observations != nil { observations?.append(observation()) }

@@ -45,6 +45,22 @@ enum Limits {
     static let repairsMax = 64
     /// Copies from a backup into a recovering primary that are under way at a time.
     static let copiesMax = 64
+    /// Keys that are looked up at a time at a server that is refilled.
+    static let refillLooksMax = 64
+    /// Keys that are kept of a server's list; if there are more, the list is taken in parts.
+    static let refillKeysMax = 262_144
+    /// How often a key is looked for that the server lacks and the owner was asked to copy …
+    static let refillTriesMax = 5
+    /// … and how long in between, in microseconds.
+    static let refillTryMicroseconds: UInt64 = 100_000
+    /// How often the list is gone through at most, if each time a key was found to be missing.
+    static let refillRoundsMax = 3
+    /// How long a refill waits that could not begin or was broken off, in microseconds …
+    static let refillRetryMicroseconds: UInt64 = 1_000_000
+    /// … and when the server does not list its keys.
+    static let refillRefusedMicroseconds: UInt64 = 60_000_000
+    /// How often the operator hears how far a refill has come, in microseconds.
+    static let refillReportMicroseconds: UInt64 = 10_000_000
     /// Keys whose copy was asked for lately.
     static let refillsAskedMax = 65_536
     /// How long a key that was read from a backup is not asked to be copied again, in microseconds.

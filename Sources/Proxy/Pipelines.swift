@@ -82,7 +82,7 @@ extension LaneNode {
             say(.notice, "memcached restarted server=\(server.definition.name) recovering=\(server.recovering)")
         }
         if server.missedTooMany {
-            server.recoveringFrom = server.isBackup ? [] : Set(backupIndices)
+            noteRecovering(server, from: others(than: server))
             say(
                 .warning,
                 "memcached missed a flush, or too many writes, while it was cut off and is flushed server=\(server.definition.name)"
@@ -99,14 +99,11 @@ extension LaneNode {
         drainAll()
     }
 
-    /// A server came back with an empty memory. What a primary lost, the backups that are older may hold; what a backup lost
-    /// is lost.
+    /// A server came back with an empty memory. What it lost, those of the other pool may hold that are older.
     private func noteEmpty(_ server: BackendServer) {
-        if server.isBackup {
-            for primary in servers { primary.recoveringFrom.remove(server.index) }
-        } else {
-            server.recoveringFrom = Set(backupIndices.filter { servers[$0].startedAt <= server.startedAt })
-        }
+        for other in servers { other.recoveringFrom.remove(server.index) }
+        if server.incarnation == server.refilled { return }
+        noteRecovering(server, from: others(than: server).filter { servers[$0].startedAt <= server.startedAt })
     }
 
     /// Up, as soon as nothing is missed any more.
@@ -181,6 +178,7 @@ extension LaneNode {
         case .passed(let operation): answered(operation)
         case .operationRead(let operation): operationReadLost(operation)
         case .tidy, .probe, .greeting, .amnesia: break
+        case .look(let look): abandon(look.refill, "its server was lost")
         case .flush(let flush):
             flushed(flush, .serverError, Array("SERVER_ERROR \(server.title) is unreachable: \(server.message)\r\n".utf8))
         case .stats(let stats): statsAnswered(stats)
@@ -299,6 +297,7 @@ extension LaneNode {
             operationReadAnswered(operation, server, image.flatMap { $0.isStale ? nil : $0 })
         case .passed(let operation): answered(operation)
         case .amnesia: flushedLate(server, reply.kind)
+        case .look(let look): looked(look, found: reply.kind != .en)
         case .tidy, .probe: break
         case .greeting: greeted(server, reply, bytes)
         case .flush(let flush): flushed(flush, reply.kind, Array(bytes))

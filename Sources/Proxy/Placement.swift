@@ -73,7 +73,9 @@ extension LaneNode {
         let primary = servers[place.primary]
         guard let backup = place.backup.map({ servers[$0] }) else { return primary.holds(key) ? (primary.index, false) : nil }
         if primary.holdsForAll(key) {
-            guard backupKnowsMore(place) && backup.holdsForAll(key) else { return (primary.index, false) }
+            guard backupKnowsMore(place) && backup.holdsForAll(key), wantsToken || primary.lacksItems else {
+                return (primary.index, false)
+            }
             // A token must come from the server that will compare it.
             return wantsToken ? (backup.index, false) : (primary.index, true)
         }

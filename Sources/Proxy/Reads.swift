@@ -177,6 +177,7 @@ extension LaneNode {
             return true
         }
         let reply = session.expectReply(silence: request.silence, path: -1, isWrite: true)
+        for operation in operations.all where operation.kind == .copy { operation.cancelled = true }
         let flush = FlushWork(client: session.connection, reply: reply)
         let reachable = servers.filter(\.acceptsWrites)
         flush.outstanding = reachable.count + 1

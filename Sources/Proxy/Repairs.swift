@@ -1,4 +1,4 @@
-// What one of a key's servers lacks is taken from the other: copies into a recovering primary, and the repair of a
+// What one of a key's servers lacks is taken from the other: copies into a recovering server, and the repair of a
 // server that was cut off (`federation.md` sections 3 and 8).
 
 import Kernel
@@ -8,13 +8,12 @@ import WriteLog
 extension LaneNode {
     // MARK: Copies
 
-    /// Adds to a recovering primary what it missed and its backup has. A concurrent write of the key always wins: one that
+    /// Adds to a recovering server what it lacks and the key's other server has. A concurrent write of the key always wins: one that
     /// was sent before is read with the copy, one sent later cancels it. False when nothing is copied: there is no need, or too many are
     /// under way.
     func startCopy(_ key: [UInt8]) -> Bool {
         let place = route(key)
-        guard let backup = place.backup, backupKnowsMore(place), servers[backup].holdsForAll(key),
-            servers[place.primary].holds(key),
+        guard let (from, to) = copyPlan(place), servers[from].holdsForAll(key), servers[to].holds(key),
             copiesUnderWay < Limits.copiesMax, work[key] == nil, index[key]?.content != .tombstone
         else { return false }
         let keyWork = workFor(key)
@@ -24,14 +23,21 @@ extension LaneNode {
             content: .value, completion: .nobody, at: place)
         operation.touch = entry?.touch ?? .zero
         operation.touchExpiry = entry?.touchExpiry ?? 0
-        operation.authority = place.primary
+        operation.authority = to
         operation.outstanding = 1
         copiesUnderWay += 1
         begin(operation, keyWork)
-        ask(servers[backup], .operationRead(operation), .meta) { queue in
+        ask(servers[from], .operationRead(operation), .meta) { queue in
             key.withUnsafeBytes { Command.readBack(key: $0, into: queue) }
         }
         return true
+    }
+
+    /// Which of the key's servers has what the other lost.
+    private func copyPlan(_ place: Place) -> (from: Int, to: Int)? {
+        guard let backup = place.backup else { return nil }
+        if backupKnowsMore(place) { return (backup, place.primary) }
+        return servers[backup].recoveringFrom.contains(place.primary) ? (place.primary, backup) : nil
     }
 
     /// A copy that did not come about is asked for again, by and by.
@@ -65,14 +71,14 @@ extension LaneNode {
     }
 
     private func copyRead(_ operation: Operation, _ image: PostImage?) {
-        let primary = servers[operation.authority]
-        guard let image, !image.isTooLarge, !operation.cancelled, !expired(image.expiry), primary.acceptsWrites else {
+        let target = servers[operation.authority]
+        guard let image, !image.isTooLarge, !operation.cancelled, !expired(image.expiry), target.acceptsWrites else {
             endRead(operation)
             return drain(operation.key, workFor(operation.key))
         }
         counters.refills += 1
         copiesUnderWay -= 1
-        ask(primary, .landing(operation), .meta) { queue in
+        ask(target, .landing(operation), .meta) { queue in
             writeItem(
                 operation.key, content: .value, clientFlags: image.clientFlags, expiry: image.expiry, value: image.value,
                 mode: .add,

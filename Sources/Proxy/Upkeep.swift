@@ -23,6 +23,7 @@ extension LaneNode {
         tendDoubts()
         tendBarriers()
         forgetRefills()
+        tendRefill()
         drainAll()
         logUpkeep()
         updateFloors()

@@ -96,6 +96,10 @@ extension FrameCodec {
             queue.append(littleEndian: server)
             queue.append(cutOff ? 1 : 0)
             queue.append(recovering ? 1 : 0)
+        case .refilled(let server, let incarnation):
+            queue.append(FrameType.refilled.rawValue)
+            queue.append(littleEndian: server)
+            append(bytes: incarnation, into: queue)
         case .record(let record):
             queue.append(FrameType.record.rawValue)
             append(record, into: queue)
@@ -187,6 +191,9 @@ extension FrameCodec {
                 return nil
             }
             return .backend(server: server, cutOff: cutOff, recovering: recovering)
+        case .refilled:
+            guard let server: UInt16 = reader.integer(), let incarnation = bytes(&reader) else { return nil }
+            return .refilled(server: server, incarnation: incarnation)
         case .record: return record(&reader).map { .record($0) }
         case .promise:
             guard let floor: UInt64 = reader.integer(), let stamp: UInt64 = reader.integer(), let wall: UInt64 = reader.integer(),

@@ -165,6 +165,8 @@ public enum Message: Sendable, Equatable {
     /// A server (index over primaries, then backups) lacks writes of the speaker's, or no longer does; `recovering`: it came back empty,
     /// or was flushed, while its backup may hold what it lost.
     case backend(server: UInt16, cutOff: Bool, recovering: Bool)
+    /// A server that had come back empty, as this incarnation, has been refilled.
+    case refilled(server: UInt16, incarnation: [UInt8])
 
     // Streams.
 

@@ -69,6 +69,11 @@ public final class MemcachedModel {
                 continue
             }
             let bytes = incoming.readable
+            if bytes.starts(with: Self.listing.utf8) {
+                incoming.consume(Self.listing.utf8.count)
+                listKeys(outgoing)
+                continue
+            }
             switch state.parser.next(in: bytes) {
             case .incomplete:
                 connections[connection] = state
@@ -91,6 +96,36 @@ public final class MemcachedModel {
         }
         connections[connection] = state.closes ? nil : state
         return !state.closes
+    }
+
+    private static let listing = "lru_crawler metadump all\r\n"
+
+    /// One line for each item that is alive, as the crawler of a real one writes it.
+    private func listKeys(_ outgoing: ByteQueue) {
+        for (key, item) in table.items.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) where table.isAlive(item) {
+            outgoing.append("key=")
+            for byte in key { Self.appendEscaped(byte, outgoing) }
+            outgoing.append(" exp=")
+            outgoing.append(decimal: item.endsAt == 0 ? -1 : Int64(table.epochSeconds) + Int64(item.endsAt))
+            outgoing.append(" la=")
+            outgoing.append(decimal: table.epochSeconds + UInt64(item.usedAt))
+            outgoing.append(" cas=")
+            outgoing.append(decimal: item.cas)
+            outgoing.append(item.wasFetched ? " fetch=yes cls=" : " fetch=no cls=")
+            let bytes = KeyRules.itemBytes(keyBytes: key.count, flags: item.flags, valueBytes: item.value.count)
+            outgoing.append(decimal: UInt64(SlabClasses.of(itemBytes: bytes)))
+            outgoing.append(" size=")
+            outgoing.append(decimal: UInt64(bytes))
+            outgoing.append("\n")
+        }
+        outgoing.append("END\r\n")
+    }
+
+    private static func appendEscaped(_ byte: UInt8, _ outgoing: ByteQueue) {
+        switch byte {
+        case 48...57, 65...90, 97...122, 45, 46, 95, 126: outgoing.append(byte)
+        default: outgoing.append("%" + [byte >> 4, byte & 15].map { String($0, radix: 16, uppercase: true) }.joined())
+        }
     }
 
     /// The other end has gone: forgets what it had sent in part.

@@ -137,7 +137,7 @@ import Testing
         ),
         (
             "site: north", "flush_all: deny\nsite: north",
-            "north.yaml:1:1: 'flush_all' is not known in the site file. Known here: site, federation, servers, backups, proxies, authority, loops, durability, unreachable-reads, flush, times, log-segment, connections-max, connections-over, memory-max, unix-mode, unix-group, user, group."
+            "north.yaml:1:1: 'flush_all' is not known in the site file. Known here: site, federation, servers, backups, proxies, authority, loops, durability, unreachable-reads, flush, refill-keys-per-second, times, log-segment, connections-max, connections-over, memory-max, unix-mode, unix-group, user, group."
         ),
         (
             "site: north", "unreachable_reads: miss\nsite: north",

@@ -29,6 +29,8 @@ struct BenchPlan {
     var segmentBytes = 4 << 20
     var times = SiteTimes()
     var memoryBytesMax = ClientPolicy.memoryBytesByDefault
+    /// Off unless it is what the test is about: its connection would be a second one to the same server.
+    var refillKeysPerSecond = 0
     var listeners: [ClientListener] = [.tcp(HostPort(host: "0.0.0.0", port: 11_211))]
 
     var servers: [RingServer] { (1...primaries).map { RingServer(name: "cache\($0)", weight: 1) } }
@@ -63,6 +65,7 @@ struct BenchPlan {
             }, loops: 1, durability: durability, unreachable: unreachable, flush: flush, times: times,
             segmentBytes: segmentBytes)
         site.clients.memoryBytesMax = memoryBytesMax
+        site.refillKeysPerSecond = refillKeysPerSecond
         return site
     }
 }

@@ -34,6 +34,7 @@ import Testing
             + "0773657373696f6e0500000068656c6c6f",
         "210000004bcf8930120807060504030201181716151413121128272625242322211100000000000000",
         "09000000c6830b1a131100000000000000",
+        "0c0000002a2dc8c71403000500000031322e3334",
     ]
 
     @Test("Every message has the bytes that the documentation gives it", arguments: zip(examples, golden))

@@ -76,6 +76,7 @@ let examples: [Message] = [
     .backend(server: 3, cutOff: true, recovering: false), .record(record),
     .promise(floor: 0x0102_0304_0506_0708, stamp: 0x1112_1314_1516_1718, wall: 0x2122_2324_2526_2728, committed: Position(17)),
     .acknowledge(Position(17)),
+    .refilled(server: 3, incarnation: Array("12.34".utf8)),
 ]
 
 // Anything at all, from a seed.
@@ -120,7 +121,7 @@ extension SeededRandom {
 
     /// A message of any type.
     mutating func message() -> Message {
-        switch below(20) {
+        switch below(21) {
         case 0:
             .hello(
                 Hello(
@@ -150,6 +151,7 @@ extension SeededRandom {
         case 14: .refill(hops: small(), key: key())
         case 15: .backend(server: UInt16(truncatingIfNeeded: next()), cutOff: chance(0.5), recovering: chance(0.5))
         case 16, 17: .record(record())
+        case 19: .refilled(server: UInt16(truncatingIfNeeded: next()), incarnation: bytes(below(40)))
         case 18: .promise(floor: number(), stamp: number(), wall: number(), committed: Position(number()))
         default: .acknowledge(Position(number()))
         }

@@ -1,0 +1,284 @@
+// The background refill: a server that came back empty gets what its partners in the other pool hold, at a bounded rate. One lane of
+// the group does it for a server, the owner of the server's name.
+//
+//     list the partner's keys ─▶ those that live on both ─▶ look each up ──there──▶ done
+//            (own connection)                                  │ missing
+//                                                              ▼
+//                                     the key's owner copies it; look again a moment later
+//
+// The list is read as fast as it comes, for memcached's crawler thread waits for its reader: what is kept of it is bounded, and if
+// that is not enough, it is taken several times, a part of the keys each time.
+
+import DequeModule
+import Kernel
+import Memcache
+import Ring
+
+/// One server being refilled from one other.
+final class Refill {
+    let target: Int
+    let source: Int
+    /// The connection over which the source lists its keys.
+    let connection: ConnectionID
+    let startedAt: UInt64
+    var isClosed = false
+    var hasAsked = false
+    /// The list is under way; when it was last heard, in monotonic microseconds.
+    var isListing = false
+    var heardAt: UInt64
+    /// Of so many parts of the keys this one is taken. More keys than can be kept were in it.
+    var part: UInt64 = 0
+    var parts: UInt64 = 1
+    var overflowed = false
+    /// Keys to be looked up, and those to be looked up again, in the order of their time.
+    var listed: Deque<[UInt8]> = []
+    var again: Deque<RefillLook> = []
+    var looksUnderWay = 0
+    /// How many may be looked up before the next tick.
+    var quota = 0
+    /// Times that the list was gone through; keys that were missing, and then were there, this time.
+    var rounds = 0
+    var mended = 0
+    var reportedAt: UInt64
+
+    init(target: Int, source: Int, connection: ConnectionID, at now: UInt64) {
+        self.target = target
+        self.source = source
+        self.connection = connection
+        startedAt = now
+        heardAt = now
+        reportedAt = now
+    }
+
+    var isIdle: Bool { !isListing && listed.isEmpty && again.isEmpty && looksUnderWay == 0 }
+}
+
+/// A key that is looked up at the server that is refilled.
+struct RefillLook {
+    let refill: Refill
+    let key: [UInt8]
+    /// How often the owner has been asked to copy it.
+    var tries = 0
+    /// When it is looked up again, in monotonic microseconds.
+    var due: UInt64 = 0
+}
+
+extension LaneNode {
+    // MARK: Beginning and ending
+
+    /// Begins, goes on or breaks off, as things are now.
+    func tendRefill() {
+        endRecoveries()
+        guard configuration.site.refillKeysPerSecond > 0 else { return }
+        guard let refill else { return beginRefill() }
+        let target = servers[refill.target]
+        let patience = UInt64(configuration.site.times.backendTimeoutMilliseconds) * 1_000
+        if !maySupervise(target) || !target.recoveringFrom.contains(refill.source) {
+            abandon(refill, "it is not called for any more")
+        } else if !servers[refill.source].isUp {
+            abandon(refill, "\(servers[refill.source].title) was lost")
+        } else if refill.isListing || !refill.hasAsked, monotonic - refill.heardAt > patience {
+            abandon(refill, "\(servers[refill.source].title) did not list its keys within \(patience / 1_000) ms")
+        } else {
+            let perTick = configuration.site.refillKeysPerSecond * configuration.site.times.heartbeatMilliseconds / 1_000
+            refill.quota = max(1, perTick)
+            reportRefill(refill)
+            goOn(refill)
+        }
+    }
+
+    /// This lane, and no other, refills the server; and it can be done.
+    private func maySupervise(_ server: BackendServer) -> Bool {
+        state == .serving && server.lacksItems && server.isUp && owner(of: Array(server.definition.name.utf8)) == laneID
+    }
+
+    private func beginRefill() {
+        guard monotonic >= refillRetryAt else { return }
+        for target in servers where maySupervise(target) {
+            let left = target.recoveringFrom.subtracting(target.refilledFrom)
+            if left.isEmpty { return finishRefill(target) }
+            guard let source = left.sorted().first(where: { servers[$0].isUp }) else { continue }
+            let refill = Refill(target: target.index, source: source, connection: connections.open(), at: monotonic)
+            self.refill = refill
+            effects.actions.append(.connect(refill.connection, .backend(servers[source].definition.address)))
+            say(
+                .notice,
+                "refill begins server=\(target.definition.name) from=\(servers[source].definition.name)")
+            return
+        }
+    }
+
+    /// Everything that others hold has been looked at: nobody need ask them any more.
+    private func finishRefill(_ server: BackendServer) {
+        guard let incarnation = server.incarnation else { return }
+        for id in siblingIDs {
+            siblings[id]?.link.map { send(.refilled(server: UInt16(server.index), incarnation: incarnation), on: $0) }
+        }
+        noteRefilled(server, incarnation)
+    }
+
+    /// Some lane has refilled a server.
+    func noteRefilled(_ server: BackendServer, _ incarnation: [UInt8]) {
+        server.refilled = incarnation
+        guard server.incarnation == incarnation, server.lacksItems else { return }
+        server.refilledAt = monotonic
+        if server.isBackup { endRecovery(server) }
+    }
+
+    func noteRecovering(_ server: BackendServer, from sources: some Sequence<Int>) {
+        server.refilled = nil
+        server.recoveringFrom = Set(sources)
+        server.refilledFrom = []
+        server.refilledAt = nil
+    }
+
+    /// The backup decides the writes of a refilled primary until no other lane reads there any more; one that was not heard so long
+    /// counts as dead.
+    private func endRecoveries() {
+        let patience = 2 * UInt64(configuration.site.times.siblingTimeoutMilliseconds) * 1_000
+        for server in servers { if let since = server.refilledAt, monotonic - since > patience { endRecovery(server) } }
+    }
+
+    private func endRecovery(_ server: BackendServer) {
+        server.recoveringFrom = []
+        server.refilledFrom = []
+        server.refilledAt = nil
+        logServer(server)
+        tellCutOff(server)
+        say(.notice, "memcached has recovered server=\(server.definition.name)")
+    }
+
+    /// Gives up for now; what is found to be missing later is still copied on demand.
+    func abandon(_ refill: Refill, _ reason: String, retryAfter: UInt64 = Limits.refillRetryMicroseconds) {
+        guard self.refill === refill else { return }
+        end(refill)
+        refillRetryAt = monotonic + retryAfter
+        say(
+            .warning,
+            "refill broken off server=\(servers[refill.target].definition.name) from=\(servers[refill.source].definition.name) reason=\(reason)"
+        )
+    }
+
+    private func end(_ refill: Refill) {
+        self.refill = nil
+        if !refill.isClosed { effects.actions.append(.close(refill.connection, flush: false)) }
+    }
+
+    // MARK: The list
+
+    func list(_ refill: Refill) {
+        refill.hasAsked = true
+        refill.isListing = true
+        refill.heardAt = monotonic
+        Command.listKeys(into: connections.outgoing(refill.connection))
+        markDirty(refill.connection)
+    }
+
+    func takeListing(_ refill: Refill) {
+        let incoming = connections.incoming(refill.connection)
+        refill.heardAt = monotonic
+        while self.refill === refill, !incoming.isEmpty {
+            guard refill.isListing else { return abandon(refill, "the server spoke unasked") }
+            let bytes = incoming.readable
+            switch KeyListing.next(in: bytes) {
+            case .incomplete: return
+            case .key(let escaped, let count):
+                keyScratch.removeAll()
+                if KeyListing.decode(escaped.of(bytes), into: keyScratch) { note(keyScratch.readable, refill) }
+                incoming.consume(count)
+            case .end(let count):
+                incoming.consume(count)
+                refill.isListing = false
+            case .refused(let words, _):
+                // BUSY: somebody else lists, or memcached itself looks for what has expired.
+                let isBusy = words.hasPrefix("BUSY")
+                return abandon(
+                    refill, "asked for its keys it said: \(words)",
+                    retryAfter: isBusy ? Limits.refillRetryMicroseconds : Limits.refillRefusedMicroseconds)
+            }
+        }
+        goOn(refill)
+    }
+
+    /// Keeps a key of the list if it lives on both servers, and is of the part that is taken.
+    private func note(_ key: UnsafeRawBufferPointer, _ refill: Refill) {
+        let place = route(key)
+        guard
+            place.backup.map({
+                ($0, place.primary) == (refill.source, refill.target) || ($0, place.primary) == (refill.target, refill.source)
+            })
+                ?? false, UInt64(CRC32C.checksum(key)) % refill.parts == refill.part
+        else { return }
+        if refill.listed.count < Limits.refillKeysMax { refill.listed.append(Array(key)) } else { refill.overflowed = true }
+    }
+
+    // MARK: The keys
+
+    private func goOn(_ refill: Refill) {
+        guard self.refill === refill, servers[refill.target].isUp else { return }
+        while refill.quota > 0, refill.looksUnderWay < Limits.refillLooksMax, let next = nextLook(refill) {
+            refill.quota -= 1
+            refill.looksUnderWay += 1
+            counters.refillLooks += 1
+            ask(servers[refill.target], .look(next), .meta) { queue in
+                next.key.withUnsafeBytes { Command.look(key: $0, into: queue) }
+            }
+        }
+        if refill.isIdle { partDone(refill) }
+    }
+
+    private func nextLook(_ refill: Refill) -> RefillLook? {
+        if let first = refill.again.first, first.due <= monotonic { return refill.again.removeFirst() }
+        return refill.listed.popFirst().map { RefillLook(refill: refill, key: $0) }
+    }
+
+    /// The server has the key, or has not.
+    func looked(_ look: RefillLook, found: Bool) {
+        let refill = look.refill
+        guard self.refill === refill else { return }
+        refill.looksUnderWay -= 1
+        if found {
+            if look.tries > 0 { refill.mended += 1 }
+        } else if look.tries < Limits.refillTriesMax {
+            self.refill(look.key, hops: 0)
+            let due = monotonic + Limits.refillTryMicroseconds
+            refill.again.append(RefillLook(refill: refill, key: look.key, tries: look.tries + 1, due: due))
+        }
+        goOn(refill)
+    }
+
+    private func partDone(_ refill: Refill) {
+        guard refill.hasAsked else { return }
+        if refill.overflowed {
+            (refill.overflowed, refill.parts, refill.part) = (false, refill.parts * 2, 0)
+            return list(refill)
+        }
+        refill.part += 1
+        if refill.part < refill.parts { return list(refill) }
+        refill.rounds += 1
+        guard refill.mended > 0 && refill.rounds < Limits.refillRoundsMax else { return sourceDone(refill) }
+        // memcached's list leaves out what is being moved at the moment.
+        (refill.part, refill.mended) = (0, 0)
+        list(refill)
+    }
+
+    private func sourceDone(_ refill: Refill) {
+        let target = servers[refill.target]
+        let seconds = (monotonic - refill.startedAt) / 1_000_000
+        say(
+            .notice,
+            "refill done server=\(target.definition.name) from=\(servers[refill.source].definition.name) seconds=\(seconds)")
+        target.refilledFrom.insert(refill.source)
+        end(refill)
+        if target.recoveringFrom.isSubset(of: target.refilledFrom) { finishRefill(target) }
+    }
+
+    private func reportRefill(_ refill: Refill) {
+        guard monotonic - refill.reportedAt >= Limits.refillReportMicroseconds else { return }
+        refill.reportedAt = monotonic
+        say(
+            .notice,
+            "refill goes on server=\(servers[refill.target].definition.name) from=\(servers[refill.source].definition.name)"
+                + " part=\(refill.part + 1)/\(refill.parts) keys_to_look_at=\(refill.listed.count + refill.again.count)")
+    }
+}

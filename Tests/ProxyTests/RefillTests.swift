@@ -1,0 +1,194 @@
+import Kernel
+import Testing
+
+@testable import Proxy
+
+/// A server that came back empty is refilled in the background from the other pool.
+@Suite struct RefillTests {
+    private static var plan: BenchPlan {
+        var plan = BenchPlan()
+        plan.refillKeysPerSecond = 1_000
+        return plan
+    }
+
+    /// The lane's own connections to its two servers, and the one over which the keys are listed.
+    private struct Wires {
+        let bench: Bench
+        var primary: ConnectionID
+        var backup: ConnectionID
+        var list: ConnectionID
+
+        func answerPrimary(_ text: String) { bench.receive(primary, Array(text.utf8)) }
+        func answerBackup(_ text: String) { bench.receive(backup, Array(text.utf8)) }
+        func listed(_ keys: String...) {
+            let lines = keys.map { "key=\($0) exp=-1 la=1 cas=2 fetch=no cls=1 size=60\n" }.joined()
+            bench.receive(list, Array((lines + "END\r\n").utf8))
+        }
+    }
+
+    /// One of the servers restarted while the other kept what it had.
+    private func restarted(_ name: String, on bench: Bench = Bench.serving(Self.plan)) throws -> Wires {
+        let other = name == "cache1" ? "backup1" : "cache1"
+        let kept = bench.backend(other)
+        bench.lose(bench.backend(name))
+        bench.advance(milliseconds: 1_000)
+        bench.bringUp(name, pid: 2, startedAt: 2_000)
+        let fresh = bench.backend(name)
+        bench.advance(milliseconds: 200)
+        let list = bench.backend(other)
+        #expect(list != kept, "the keys are listed over a connection of its own")
+        bench.step(.connected(list))
+        bench.settle()
+        #expect(bench.heard(list) == "lru_crawler metadump all\r\n")
+        return name == "cache1"
+            ? Wires(bench: bench, primary: fresh, backup: kept, list: list)
+            : Wires(bench: bench, primary: kept, backup: fresh, list: list)
+    }
+
+    @Test("What the backup holds and the primary lacks is copied; then the backup is no longer asked")
+    func refillsThePrimary() throws {
+        let wires = try restarted("cache1")
+        let bench = wires.bench
+        wires.listed("a", "user%3A7")
+        #expect(bench.heard(wires.primary) == "me a\r\nme user:7\r\n")
+        wires.answerPrimary("ME a exp=-1 la=1 cas=2 fetch=no cls=1 size=60\r\nEN\r\n")
+        #expect(bench.heard(wires.backup) == "mg user:7 u s v f t c\r\n")
+        wires.answerBackup("VA 2 s2 f3 t60 c1\r\nhi\r\n")
+        #expect(bench.heard(wires.primary) == "ms user:7 2 F3 T60 ME\r\nhi\r\n")
+        wires.answerPrimary("HD\r\n")
+        bench.advance(milliseconds: 200)
+        #expect(bench.heard(wires.primary) == "me user:7\r\n", "only what is seen there is done")
+        wires.answerPrimary("ME user:7 exp=60 la=1 cas=2 fetch=no cls=1 size=60\r\n")
+        #expect(bench.heard(wires.list) == "lru_crawler metadump all\r\n", "a key was missing: once more")
+        wires.listed("a", "user%3A7")
+        _ = bench.heard(wires.primary)
+        wires.answerPrimary(
+            "ME a exp=-1 la=1 cas=2 fetch=no cls=1 size=60\r\nME user:7 exp=60 la=1 cas=2 fetch=no cls=1 size=60\r\n")
+        #expect(bench.closed.contains(wires.list))
+        let client = bench.client()
+        bench.ask(client, "get k\r\n")
+        wires.answerPrimary("END\r\n")
+        #expect(bench.heard(client) == "END\r\n", "a miss is a miss again")
+        #expect(bench.node.servers[0].recovering, "for a while the backup still decides: other lanes may not have heard")
+        bench.advance(milliseconds: 2_500)
+        #expect(!bench.node.servers[0].recovering)
+        #expect(bench.lines.contains("memcached has recovered server=cache1"))
+        #expect(bench.logged.isEmpty, "a copy is no write")
+    }
+
+    @Test("A backup that came back empty is refilled from the primaries")
+    func refillsTheBackup() throws {
+        let wires = try restarted("backup1")
+        let bench = wires.bench
+        wires.listed("k")
+        #expect(bench.heard(wires.backup) == "me k\r\n")
+        wires.answerBackup("EN\r\n")
+        #expect(bench.heard(wires.primary) == "mg k u s v f t c\r\n")
+        wires.answerPrimary("VA 1 s1 f0 t-1 c1\r\nx\r\n")
+        #expect(bench.heard(wires.backup) == "ms k 1 ME\r\nx\r\n")
+        let client = bench.client()
+        bench.ask(client, "get k\r\n")
+        #expect(bench.heard(wires.primary) == "get k\r\n", "clients notice nothing")
+    }
+
+    @Test("A write during the copy wins")
+    func writesWin() throws {
+        let wires = try restarted("cache1")
+        let bench = wires.bench
+        wires.listed("k")
+        _ = bench.heard(wires.primary)
+        wires.answerPrimary("EN\r\n")
+        #expect(bench.heard(wires.backup) == "mg k u s v f t c\r\n")
+        let client = bench.client()
+        bench.ask(client, "set k 0 0 1\r\ny\r\n")
+        wires.answerBackup("VA 1 s1 f0 t-1 c1\r\nx\r\nSTORED\r\n")
+        #expect(bench.heard(wires.primary) == "set k 0 0 1\r\ny\r\n")
+    }
+
+    @Test("A key that cannot be copied holds nothing up")
+    func givesUpAKey() throws {
+        let wires = try restarted("cache1")
+        let bench = wires.bench
+        wires.listed("stale")
+        for _ in 0...Limits.refillTriesMax {
+            #expect(bench.heard(wires.primary) == "me stale\r\n")
+            wires.answerPrimary("EN\r\n")
+            if bench.heard(wires.backup) != "" { wires.answerBackup("VA 1 s1 f0 t-1 c1 W X\r\nx\r\n") }
+            _ = bench.heard(wires.backup)
+            bench.advance(milliseconds: 200)
+        }
+        #expect(!bench.node.servers[0].lacksItems)
+    }
+
+    @Test("A server that is busy is asked again soon; one that does not list its keys, much later")
+    func refused() throws {
+        let wires = try restarted("cache1")
+        let bench = wires.bench
+        bench.receive(wires.list, Array("BUSY currently processing crawler request\r\n".utf8))
+        #expect(bench.closed.contains(wires.list))
+        bench.advance(milliseconds: 1_500)
+        let again = bench.backend("backup1")
+        #expect(again != wires.list)
+        bench.step(.connected(again))
+        bench.settle()
+        bench.receive(again, Array("CLIENT_ERROR lru crawler disabled\r\n".utf8))
+        #expect(
+            bench.lines.last
+                == "refill broken off server=cache1 from=backup1 reason=asked for its keys it said: CLIENT_ERROR lru crawler disabled"
+        )
+        bench.advance(milliseconds: 5_000)
+        #expect(bench.backend("backup1") == wires.backup, "no third connection")
+    }
+
+    @Test("The list breaks off: it is begun anew. The server is lost: it waits until that is back")
+    func broken() throws {
+        let wires = try restarted("cache1")
+        let bench = wires.bench
+        bench.receive(wires.list, Array("key=a exp=-1 la=1 cas=2 fe".utf8))
+        bench.lose(wires.list)
+        bench.advance(milliseconds: 1_500)
+        #expect(bench.backend("backup1") != wires.list)
+        bench.lose(wires.primary)
+        bench.advance(milliseconds: 200)
+        #expect(bench.node.refill == nil)
+    }
+
+    @Test("A refill by another lane ends this lane's recovering, if it is of the same incarnation")
+    func toldByAnother() throws {
+        var plan = Self.plan
+        plan.proxies = ["n1", "n2"]
+        plan.refillKeysPerSecond = 0
+        let bench = Bench.serving(plan)
+        let link = try bench.linkSibling()
+        bench.lose(bench.backend("cache1"))
+        for _ in 0..<10 {
+            bench.advance(milliseconds: 100)
+            bench.tell(link, .heartbeat(stamp: 1, state: .serving, floor: 0, groupFloor: 0, stable: 0, sentAt: 0, echo: .max))
+        }
+        bench.bringUp("cache1", pid: 2, startedAt: 2_000)
+        #expect(bench.node.servers[0].lacksItems)
+        bench.tell(link, .refilled(server: 0, incarnation: Array("1.1000".utf8)))
+        #expect(bench.node.servers[0].lacksItems, "that was the life before")
+        bench.tell(link, .refilled(server: 0, incarnation: Array("2.2000".utf8)))
+        #expect(!bench.node.servers[0].lacksItems)
+    }
+
+    @Test("While the backup has yet to decide a write, it decides the next one, even if the primary has recovered")
+    func authorityStays() throws {
+        let wires = try restarted("cache1")
+        let bench = wires.bench
+        let client = bench.client()
+        bench.ask(client, "incr n 1\r\n")
+        #expect(bench.heard(wires.backup).hasPrefix("incr n 1\r\n"))
+        wires.listed()
+        #expect(!bench.node.servers[0].lacksItems)
+        for _ in 0..<30 {
+            bench.advance(milliseconds: 90)
+            // The backup lives, and answers everything but this.
+            if !bench.node.servers[0].recovering { break }
+        }
+        let other = bench.client()
+        bench.ask(other, "incr n 1\r\n")
+        #expect(!bench.heard(wires.primary).contains("incr"))
+    }
+}
