@@ -338,6 +338,8 @@ extension LaneNode {
         if recovering && !server.lacksItems {
             noteRecovering(server, from: others(than: server))
             logServer(server)
+            // Whoever refills it may have told that it is done before the sibling's word came.
+            tellCutOff(server)
         }
     }
 

@@ -23,8 +23,7 @@ extension World {
                         "\(host.name) lags \(destination.lagRecords) records behind at \(destination.site), \(destination.state) "
                         + "\(destination.message)"
                 }
-                for server in status.backends
-                where (server.state != "up" && server.state != "recovering") || server.missedKeys > 0 {
+                for server in status.backends where server.state != "up" || server.missedKeys > 0 {
                     return "\(host.name) has \(server.name) \(server.state), \(server.missedKeys) keys missed, \(server.message)"
                 }
                 let busy = ["writes_under_way", "assertions_under_way", "writes_parked"].filter { status.gauges[$0] ?? 0 > 0 }

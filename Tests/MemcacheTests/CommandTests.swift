@@ -22,6 +22,7 @@ struct CommandTests {
             #expect(text { Command.delete(key: key, into: $0) } == "md k\r\n")
             #expect(text { Command.touch(key: key, exptime: 60, into: $0) } == "mg k T60\r\n")
             #expect(text { Command.readBack(key: key, into: $0) } == "mg k u s v f t c\r\n")
+            #expect(text { Command.look(key: key, into: $0) } == "me k\r\n")
             #expect(text { Command.get(key: key, withCAS: true, into: $0) } == "gets k\r\n")
             #expect(text { Command.getAndTouch(key: key, exptime: -1, withCAS: false, into: $0) } == "gat -1 k\r\n")
         }
@@ -35,6 +36,7 @@ struct CommandTests {
             #expect(text { Command.delete(key: key, into: $0) } == "md YSBi b\r\n")
             #expect(text { Command.touch(key: key, exptime: 60, into: $0) } == "mg YSBi b T60\r\n")
             #expect(text { Command.readBack(key: key, into: $0) } == "mg YSBi b u s v f t c\r\n")
+            #expect(text { Command.look(key: key, into: $0) } == "mg YSBi b u\r\n")
         }
     }
 

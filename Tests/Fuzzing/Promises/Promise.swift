@@ -37,7 +37,7 @@ package struct Promise: Sendable {
 
     /// Every parser's.
     package static let all: [Promise] = [
-        textRequests, textReplies, binaryRequests, binaryReplies,
+        textRequests, textReplies, keyListings, binaryRequests, binaryReplies,
         peerFrames, ringFingerprint, preamble, certificateNames,
         logRecord, logRecovery, logCursor, logRoundTrip,
         siteFile, federationFile,

@@ -29,6 +29,7 @@ from meridian_system.checks_flush import check_flush
 from meridian_system.checks_limits import check_connections_max, check_doors, check_idle, check_open_files, check_privileges
 from meridian_system.checks_magent import check_backup, check_placement, check_start
 from meridian_system.checks_php import check_php
+from meridian_system.checks_refill import check_refill
 from meridian_system.checks_server_faults import check_server_faults
 from meridian_system.checks_soak import check_soak
 from meridian_system.checks_suites import SUITES, check_suite, suites_can_fail
@@ -215,6 +216,7 @@ def main() -> int:
         "durability disk": check_disk,
         "flush everywhere": check_flush,
         "server faults": check_server_faults,
+        "refill": check_refill,
         "magent placement": check_placement,
         "magent backup": check_backup,
         "magent start": check_start,
