@@ -130,6 +130,8 @@ final class BackendServer {
     var connectingSince: UInt64 = 0
     /// When it was last asked anything, in monotonic microseconds.
     var askedAt: UInt64 = 0
+    /// When it last sent anything.
+    var heardAt: UInt64 = 0
     var message = "not yet connected"
     /// The log says what is known of it.
     var isLogged = false
@@ -163,6 +165,10 @@ final class BackendServer {
     /// … and what every other lane of the group wrote.
     func holdsForAll(_ key: [UInt8]) -> Bool { cutOffAt.isEmpty && holds(key) }
     func holdsForAll(_ key: UnsafeRawBufferPointer) -> Bool { cutOffAt.isEmpty && holds(key) }
+
+    /// Since when it owes an answer and says nothing, in monotonic microseconds; nil when it owes none. However long its line is: as
+    /// long as answers come, it lives.
+    var silentSince: UInt64? { expected.first.map { max($0.at, heardAt) } }
 
     /// For clients: `server cache1 (127.0.0.1:11211)`.
     var title: String { "server \(definition.name) (\(definition.address))" }

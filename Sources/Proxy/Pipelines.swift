@@ -244,6 +244,7 @@ extension LaneNode {
     func takeReplies(_ server: BackendServer) {
         guard let connection = server.connection else { return }
         let incoming = connections.incoming(connection)
+        server.heardAt = monotonic
         while !incoming.isEmpty, server.connection == connection {
             guard let expected = server.expected.first else { return drop(server, "it answered although nothing was asked") }
             let bytes = incoming.readable
@@ -252,11 +253,7 @@ extension LaneNode {
             case .malformed(let reason): return drop(server, "its reply makes no sense: \(reason)")
             case .reply(let reply):
                 // A value of a retrieval of many keys is one part of a reply.
-                if reply.kind == .value, expected.shape == .values {
-                    server.expected[0].at = monotonic
-                } else {
-                    server.expected.removeFirst()
-                }
+                if reply.kind != .value || expected.shape != .values { server.expected.removeFirst() }
                 takeReply(server, expected, reply, UnsafeRawBufferPointer(rebasing: bytes[0..<reply.bytes]))
                 if server.connection == connection { incoming.consume(reply.bytes) }
             }

@@ -67,9 +67,7 @@ extension LaneNode {
             say(.warning, "lane held up milliseconds=\(stall / 1_000); nobody's silence counts meanwhile")
         }
         for link in links.values { link.heardAt = min(monotonic, link.heardAt + stall) }
-        for server in servers {
-            for place in server.expected.indices { server.expected[place].at = min(monotonic, server.expected[place].at + stall) }
-        }
+        for server in servers { server.heardAt = max(server.heardAt, min(monotonic, (server.silentSince ?? 0) + stall)) }
     }
 
     private func tendServers() {
@@ -81,7 +79,7 @@ extension LaneNode {
                     drop(server, "it did not accept a connection within \(times.backendConnectMilliseconds) ms")
                 }
             case .greeting, .repairing, .up:
-                if let oldest = server.expected.first, monotonic - oldest.at > UInt64(times.backendTimeoutMilliseconds) * 1_000 {
+                if let since = server.silentSince, monotonic - since > UInt64(times.backendTimeoutMilliseconds) * 1_000 {
                     counters.backendTimeouts += 1
                     drop(server, "it did not answer within \(times.backendTimeoutMilliseconds) ms")
                 } else {

@@ -170,4 +170,20 @@ import Testing
         bench.ask(client, "get k\r\n")
         #expect(bench.commands("backup1").hasSuffix("get k\r\n"))
     }
+
+    @Test("A server with a long line is not dead as long as it answers; one that is silent is, however short the line")
+    func longLine() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "get a\r\nget b\r\nget c\r\n")
+        let server = bench.backend("cache1")
+        for key in ["a", "b"] {
+            bench.advance(milliseconds: 900)
+            bench.answer("cache1", "VALUE \(key) 0 1\r\nx\r\nEND\r\n")
+        }
+        bench.advance(milliseconds: 900)
+        #expect(!bench.closed.contains(server), "it has answered all along")
+        bench.advance(milliseconds: 200)
+        #expect(bench.closed.contains(server))
+    }
 }
