@@ -112,6 +112,10 @@ final class BackendServer {
     var recoveringFrom: Set<Int> = []
     /// Those of them from which it has been refilled by this lane.
     var refilledFrom: Set<Int> = []
+    /// When it last lost what it held, by whoever knows of the latest time, and the time up to which that was made good: both as
+    /// stamps, and both only rise, so that lanes agree in whatever order they hear of them.
+    var emptied: UInt64 = 0
+    var refilledTo: UInt64 = 0
     /// The incarnation that some lane has refilled …
     var refilled: [UInt8]?
     /// … and when this one was told so of a primary, in monotonic microseconds: reads no longer need the backup, but for a while other
@@ -141,7 +145,7 @@ final class BackendServer {
     var cutOffAt: Set<LaneID> = []
     /// What was last told to the siblings.
     var toldCutOff = false
-    var toldRecovering = false
+    var toldEmptied: UInt64 = 0
     var reads: UInt64 = 0
 
     init(index: Int, isBackup: Bool, definition: Backend) {

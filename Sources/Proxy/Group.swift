@@ -203,8 +203,8 @@ extension LaneNode {
         send(.dumped(sequence: mirrorSequence), on: link)
         for server in servers {
             tellCutOff(server)
-            send(.backend(server: UInt16(server.index), cutOff: server.isBehind, recovering: server.lacksItems), on: link)
-            server.refilled.map { send(.refilled(server: UInt16(server.index), incarnation: $0), on: link) }
+            send(.backend(server: UInt16(server.index), cutOff: server.isBehind, emptied: server.emptied), on: link)
+            if server.refilledTo > 0 { send(refilled(server), on: link) }
         }
         for (lane, floor) in remoteFloors.sorted(by: { $0.key < $1.key }) {
             send(.remoteFloor(lane: lane, loops: remoteLoops[lane.site] ?? 0, floor: floor), on: link)
@@ -317,10 +317,10 @@ extension LaneNode {
         case .fetch(let request, let key, let version): answerFetch(sibling, request, key, version)
         case .fetched(let request, let answer): fetched(request, answer)
         case .refill(let hops, let key): refill(key, hops: hops)
-        case .backend(let server, let cutOff, let recovering): siblingSays(sibling, server: Int(server), cutOff, recovering, link)
-        case .refilled(let server, let incarnation):
+        case .backend(let server, let cutOff, let emptied): siblingSays(sibling, server: Int(server), cutOff, emptied, link)
+        case .refilled(let server, let upTo, let incarnation):
             guard servers.indices.contains(Int(server)) else { return refuse(link, "server \(server) is not at this site") }
-            noteRefilled(servers[Int(server)], incarnation)
+            noteRefilled(servers[Int(server)], upTo, incarnation)
         case .hello, .refuse, .record, .promise, .acknowledge: refuse(link, "a message has no place on a group link")
         }
     }
@@ -331,27 +331,21 @@ extension LaneNode {
         return key.withUnsafeBytes { if case .none = KeyRules.carriage(of: $0) { false } else { true } }
     }
 
-    private func siblingSays(_ sibling: Sibling, server place: Int, _ cutOff: Bool, _ recovering: Bool, _ link: PeerLink) {
+    private func siblingSays(_ sibling: Sibling, server place: Int, _ cutOff: Bool, _ emptied: UInt64, _ link: PeerLink) {
         guard servers.indices.contains(place) else { return refuse(link, "server \(place) is not at this site") }
         let server = servers[place]
         if cutOff { server.cutOffAt.insert(sibling.id) } else { server.cutOffAt.remove(sibling.id) }
-        if recovering && !server.lacksItems {
-            noteRecovering(server, from: others(than: server))
-            logServer(server)
-            // Whoever refills it may have told that it is done before the sibling's word came.
-            tellCutOff(server)
-        }
+        siblingSays(server, emptied: emptied)
     }
 
-    /// Tells the siblings when a server lacks writes of this lane, or no longer does.
+    /// Tells the siblings when a server lacks writes of this lane, or no longer does, and when it has lost what it held.
     func tellCutOff(_ server: BackendServer) {
-        let told = (cutOff: server.isBehind, recovering: server.lacksItems)
-        guard told != (server.toldCutOff, server.toldRecovering) else { return }
-        server.toldCutOff = told.cutOff
-        server.toldRecovering = told.recovering
+        guard (server.isBehind, server.emptied) != (server.toldCutOff, server.toldEmptied) else { return }
+        server.toldCutOff = server.isBehind
+        server.toldEmptied = server.emptied
         for id in siblingIDs {
             siblings[id]?.link.map {
-                send(.backend(server: UInt16(server.index), cutOff: told.cutOff, recovering: told.recovering), on: $0)
+                send(.backend(server: UInt16(server.index), cutOff: server.toldCutOff, emptied: server.toldEmptied), on: $0)
             }
         }
     }

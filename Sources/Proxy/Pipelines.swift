@@ -82,7 +82,7 @@ extension LaneNode {
             say(.notice, "memcached restarted server=\(server.definition.name) recovering=\(server.recovering)")
         }
         if server.missedTooMany {
-            noteRecovering(server, from: others(than: server))
+            noteEmptied(server, at: HybridClock.stamp(atWall: now.wallMicroseconds), from: others(than: server))
             say(
                 .warning,
                 "memcached missed a flush, or too many writes, while it was cut off and is flushed server=\(server.definition.name)"
@@ -103,7 +103,9 @@ extension LaneNode {
     private func noteEmpty(_ server: BackendServer) {
         for other in servers { other.recoveringFrom.remove(server.index) }
         if server.incarnation == server.refilled { return }
-        noteRecovering(server, from: others(than: server).filter { servers[$0].startedAt <= server.startedAt })
+        noteEmptied(
+            server, at: HybridClock.stamp(atWall: server.startedAt * 1_000_000),
+            from: others(than: server).filter { servers[$0].startedAt <= server.startedAt })
     }
 
     /// Up, as soon as nothing is missed any more.

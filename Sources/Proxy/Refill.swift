@@ -12,6 +12,7 @@
 import DequeModule
 import Kernel
 import Memcache
+import Replication
 import Ring
 
 /// One server being refilled from one other.
@@ -110,26 +111,47 @@ extension LaneNode {
 
     /// Everything that others hold has been looked at: nobody need ask them any more.
     private func finishRefill(_ server: BackendServer) {
-        guard let incarnation = server.incarnation else { return }
-        for id in siblingIDs {
-            siblings[id]?.link.map { send(.refilled(server: UInt16(server.index), incarnation: incarnation), on: $0) }
-        }
-        noteRefilled(server, incarnation)
+        noteRefilled(server, server.emptied, server.incarnation ?? [])
+        for id in siblingIDs { siblings[id]?.link.map { send(refilled(server), on: $0) } }
     }
 
-    /// Some lane has refilled a server.
-    func noteRefilled(_ server: BackendServer, _ incarnation: [UInt8]) {
+    func refilled(_ server: BackendServer) -> Message {
+        .refilled(server: UInt16(server.index), upTo: server.refilledTo, incarnation: server.refilled ?? [])
+    }
+
+    /// Some lane has refilled a server; what it lost since is not in it.
+    func noteRefilled(_ server: BackendServer, _ upTo: UInt64, _ incarnation: [UInt8]) {
+        guard upTo > server.refilledTo else { return }
+        server.refilledTo = upTo
+        guard server.emptied <= upTo else { return }
         server.refilled = incarnation
-        guard server.incarnation == incarnation, server.lacksItems else { return }
+        if let refill, refill.target == server.index { abandon(refill, "another lane has done it") }
+        guard server.lacksItems else { return }
         server.refilledAt = monotonic
         if server.isBackup { endRecovery(server) }
     }
 
-    func noteRecovering(_ server: BackendServer, from sources: some Sequence<Int>) {
-        server.refilled = nil
+    /// A sibling knows when a server last lost what it held: that may be news.
+    func siblingSays(_ server: BackendServer, emptied stamp: UInt64) {
+        guard stamp > server.emptied else { return }
+        server.emptied = stamp
+        guard stamp > server.refilledTo else { return }
+        lack(server, from: others(than: server))
+        logServer(server)
+    }
+
+    /// This lane has seen that a server came back empty, or has it flushed. Clocks may differ: it is later than what was made good.
+    func noteEmptied(_ server: BackendServer, at stamp: UInt64, from sources: some Sequence<Int>) {
+        server.emptied = max(server.emptied, stamp, server.refilledTo + 1)
+        lack(server, from: sources)
+    }
+
+    private func lack(_ server: BackendServer, from sources: some Sequence<Int>) {
         server.recoveringFrom = Set(sources)
         server.refilledFrom = []
         server.refilledAt = nil
+        server.refilled = nil
+        if let refill, refill.target == server.index { abandon(refill, "it was emptied once more") }
     }
 
     /// The backup decides the writes of a refilled primary until no other lane reads there any more; one that was not heard so long

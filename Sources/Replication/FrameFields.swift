@@ -91,14 +91,15 @@ extension FrameCodec {
             queue.append(FrameType.refill.rawValue)
             queue.append(hops)
             append(key: key, into: queue)
-        case .backend(let server, let cutOff, let recovering):
+        case .backend(let server, let cutOff, let emptied):
             queue.append(FrameType.backend.rawValue)
             queue.append(littleEndian: server)
             queue.append(cutOff ? 1 : 0)
-            queue.append(recovering ? 1 : 0)
-        case .refilled(let server, let incarnation):
+            queue.append(littleEndian: emptied)
+        case .refilled(let server, let upTo, let incarnation):
             queue.append(FrameType.refilled.rawValue)
             queue.append(littleEndian: server)
+            queue.append(littleEndian: upTo)
             append(bytes: incarnation, into: queue)
         case .record(let record):
             queue.append(FrameType.record.rawValue)
@@ -187,13 +188,14 @@ extension FrameCodec {
             guard let hops: UInt8 = reader.integer(), let key = key(&reader) else { return nil }
             return .refill(hops: hops, key: key)
         case .backend:
-            guard let server: UInt16 = reader.integer(), let cutOff = flag(&reader), let recovering = flag(&reader) else {
+            guard let server: UInt16 = reader.integer(), let cutOff = flag(&reader), let emptied: UInt64 = reader.integer() else {
                 return nil
             }
-            return .backend(server: server, cutOff: cutOff, recovering: recovering)
+            return .backend(server: server, cutOff: cutOff, emptied: emptied)
         case .refilled:
-            guard let server: UInt16 = reader.integer(), let incarnation = bytes(&reader) else { return nil }
-            return .refilled(server: server, incarnation: incarnation)
+            guard let server: UInt16 = reader.integer(), let upTo: UInt64 = reader.integer(), let incarnation = bytes(&reader)
+            else { return nil }
+            return .refilled(server: server, upTo: upTo, incarnation: incarnation)
         case .record: return record(&reader).map { .record($0) }
         case .promise:
             guard let floor: UInt64 = reader.integer(), let stamp: UInt64 = reader.integer(), let wall: UInt64 = reader.integer(),

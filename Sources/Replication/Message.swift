@@ -164,9 +164,9 @@ public enum Message: Sendable, Equatable {
     case refill(hops: UInt8, key: [UInt8])
     /// A server (index over primaries, then backups) lacks writes of the speaker's, or no longer does; `recovering`: it came back empty,
     /// or was flushed, while its backup may hold what it lost.
-    case backend(server: UInt16, cutOff: Bool, recovering: Bool)
-    /// A server that had come back empty, as this incarnation, has been refilled.
-    case refilled(server: UInt16, incarnation: [UInt8])
+    case backend(server: UInt16, cutOff: Bool, emptied: UInt64)
+    /// A server that had lost what it held has been refilled, for all emptyings up to this stamp; it was this incarnation.
+    case refilled(server: UInt16, upTo: UInt64, incarnation: [UInt8])
 
     // Streams.
 

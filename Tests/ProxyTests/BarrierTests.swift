@@ -219,7 +219,7 @@ import WriteLog
     func reachableHereOnly() throws {
         let bench = Bench.serving(Self.plan(["n1", "n2"]))
         let link = try bench.linkSibling()
-        bench.tell(link, .backend(server: 0, cutOff: true, recovering: false))
+        bench.tell(link, .backend(server: 0, cutOff: true, emptied: 0))
         let tops = KeyTops(
             key: allKeys, version: Version(stamp: HybridClock.stamp(atWall: 1_800_000_000_000_000), origin: Bench.n2),
             content: .tombstone, touch: .zero, touchExpiry: 0, holder: Bench.n2)

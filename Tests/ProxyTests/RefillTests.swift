@@ -1,4 +1,5 @@
 import Kernel
+import Replication
 import Testing
 
 @testable import Proxy
@@ -153,13 +154,19 @@ import Testing
         #expect(bench.node.refill == nil)
     }
 
-    @Test("A refill by another lane ends this lane's recovering, if it is of the same incarnation")
-    func toldByAnother() throws {
+    /// A lane with a sibling, which does not refill anything itself.
+    private func withSibling() throws -> (Bench, ConnectionID) {
         var plan = Self.plan
         plan.proxies = ["n1", "n2"]
         plan.refillKeysPerSecond = 0
         let bench = Bench.serving(plan)
-        let link = try bench.linkSibling()
+        return (bench, try bench.linkSibling())
+    }
+
+    @Test("A refill by another lane ends this lane's recovering, if it was not before the server was emptied")
+    func toldByAnother() throws {
+        let (bench, link) = try withSibling()
+        let startedAt = HybridClock.stamp(atWall: 2_000_000_000)
         bench.lose(bench.backend("cache1"))
         for _ in 0..<10 {
             bench.advance(milliseconds: 100)
@@ -167,26 +174,35 @@ import Testing
         }
         bench.bringUp("cache1", pid: 2, startedAt: 2_000)
         #expect(bench.node.servers[0].lacksItems)
-        bench.tell(link, .refilled(server: 0, incarnation: Array("1.1000".utf8)))
+        bench.tell(link, .refilled(server: 0, upTo: startedAt - 1, incarnation: Array("1.1000".utf8)))
         #expect(bench.node.servers[0].lacksItems, "that was the life before")
-        bench.tell(link, .refilled(server: 0, incarnation: Array("2.2000".utf8)))
+        bench.tell(link, .refilled(server: 0, upTo: startedAt, incarnation: Array("2.2000".utf8)))
         #expect(!bench.node.servers[0].lacksItems)
     }
 
     @Test(
-        "What a sibling says of a server that was empty is passed on, for it may come after the word that it was refilled (seed 613)"
-    )
-    func saidTooLate() throws {
-        var plan = Self.plan
-        plan.proxies = ["n1", "n2"]
-        plan.refillKeysPerSecond = 0
-        let bench = Bench.serving(plan)
-        let link = try bench.linkSibling()
-        bench.tell(link, .refilled(server: 0, incarnation: Array("1.1000".utf8)))
-        _ = try bench.messages(link)
-        bench.tell(link, .backend(server: 0, cutOff: false, recovering: true))
-        #expect(bench.node.servers[0].lacksItems)
-        #expect(try bench.messages(link).contains(.backend(server: 0, cutOff: false, recovering: true)))
+        "Whether a server lacks anything does not depend on what a lane hears first (seeds 613, 2640)", arguments: [false, true])
+    func anyOrder(refilledFirst: Bool) throws {
+        let (bench, link) = try withSibling()
+        let told: [Message] = [
+            .backend(server: 0, cutOff: false, emptied: 20), .refilled(server: 0, upTo: 20, incarnation: Array("2.2000".utf8)),
+        ]
+        for message in refilledFirst ? told.reversed() : told { bench.tell(link, message) }
+        #expect(!bench.node.servers[0].lacksItems)
+        bench.tell(link, .backend(server: 0, cutOff: false, emptied: 19))
+        #expect(!bench.node.servers[0].lacksItems, "old news")
+        bench.tell(link, .backend(server: 0, cutOff: false, emptied: 21))
+        #expect(bench.node.servers[0].lacksItems, "and emptied again")
+    }
+
+    @Test("A server that is emptied while it is refilled is refilled from the beginning")
+    func emptiedAgain() throws {
+        let wires = try restarted("cache1")
+        let bench = wires.bench
+        bench.node.noteEmptied(bench.node.servers[0], at: 0, from: [1])
+        #expect(bench.node.refill == nil)
+        bench.advance(milliseconds: 1_500)
+        #expect(bench.node.refill?.connection == bench.backend("backup1"))
     }
 
     @Test("While the backup has yet to decide a write, it decides the next one, even if the primary has recovered")

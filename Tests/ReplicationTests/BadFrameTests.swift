@@ -106,7 +106,6 @@ import Testing
         }
         for flag in [2, 255] as [UInt8] {
             #expect(changed(examples[17], at: 3, to: flag) == .malformed(type: 16))
-            #expect(changed(examples[17], at: 4, to: flag) == .malformed(type: 16))
         }
     }
 

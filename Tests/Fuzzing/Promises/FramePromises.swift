@@ -162,8 +162,9 @@ private enum FrameSeeds {
             .apply(request: 78, hops: 1, record: record),
             .assert(request: 79, hops: 2, cause: .missed, doubted: .zero, tops: tops), .done(request: 79),
             .fetch(request: 80, key: key, version: version), .fetched(request: 80, answer: .found(record)),
-            .fetched(request: 80, answer: .unknown), .refill(hops: 1, key: key), .refilled(server: 3, incarnation: [49, 50]),
-            .backend(server: 3, cutOff: true, recovering: false), .record(record),
+            .fetched(request: 80, answer: .unknown), .refill(hops: 1, key: key),
+            .refilled(server: 3, upTo: 7, incarnation: [49, 50]),
+            .backend(server: 3, cutOff: true, emptied: 7), .record(record),
             .promise(floor: 4, stamp: 3, wall: 2, committed: Position(17)), .acknowledge(Position(17)),
         ]
     }()
