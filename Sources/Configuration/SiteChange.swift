@@ -85,6 +85,7 @@ extension Site {
         }
         site.unreachable = read.unreachable
         site.flush = read.flush
+        site.refillKeysPerSecond = read.refillKeysPerSecond
         for (key, path) in SiteFile.timeKeys where !SiteFacts.fixedTimes.contains(key) {
             site.times[keyPath: path] = read.times[keyPath: path]
         }

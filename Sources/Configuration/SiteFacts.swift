@@ -38,6 +38,7 @@ enum SiteFacts {
             Fact(name: "connections-over", text: site.clients.excess.rawValue),
             Fact(name: "memory-max", text: ProblemList.sizeText(site.clients.memoryBytesMax)),
             Fact(name: "unreachable-reads", text: site.unreachable.rawValue), Fact(name: "flush", text: site.flush.rawValue),
+            Fact(name: "refill-keys-per-second", text: "\(site.refillKeysPerSecond)"),
         ]
         for (key, path) in SiteFile.timeKeys where !fixedTimes.contains(key) {
             facts.append(Fact(name: "times: \(key)", text: duration(site.times[keyPath: path])))

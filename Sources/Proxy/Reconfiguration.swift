@@ -17,6 +17,7 @@ extension LaneNode {
             "the rings and lanes of a site do not change while it runs")
         configuration.site = site
         self.listeners = listeners
+        if let refill, site.refillKeysPerSecond == 0 { abandon(refill, "the site file says refill-keys-per-second: 0") }
         note(clientMemory.limit(to: site.clients.memoryBytesMax / site.loops))
         for (server, definition) in zip(servers, read) where server.definition.address != definition.address {
             move(server, to: definition.address)
@@ -27,6 +28,9 @@ extension LaneNode {
     /// new one is met as after a restart, save that its memory is not taken to be empty.
     private func move(_ server: BackendServer, to address: HostPort) {
         say(.notice, "memcached moves server=\(server.definition.name) from=\(server.definition.address) to=\(address)")
+        if let refill, refill.source == server.index || refill.target == server.index {
+            abandon(refill, "\(server.definition.name) moves")
+        }
         drop(server, "it has moved to \(address)")
         server.move(to: address)
         server.attempts = 0

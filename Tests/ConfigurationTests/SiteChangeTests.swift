@@ -57,6 +57,7 @@ import Testing
             ("memory-max: 1GiB", "memory-max from=512MiB to=1GiB"),
             ("unreachable-reads: error", "unreachable-reads from=miss to=error"),
             ("flush: deny", "flush from=local to=deny"),
+            ("refill-keys-per-second: 0", "refill-keys-per-second from=20000 to=0"),
             ("times: {client-idle: 90s}", "times: client-idle from=off to=90s"),
             ("times: {client-request: 2min}", "times: client-request from=30s to=2min"),
             ("times: {backend-timeout: 250ms}", "times: backend-timeout from=1s to=250ms"),

@@ -189,4 +189,32 @@ import Testing
         bench.answer("cache1", "END\r\n")
         #expect(bench.heard(client) == "END\r\n")
     }
+
+    @Test("A server that a sibling has met at its new address, emptied and refilled is not flushed again")
+    func metBefore() throws {
+        var plan = BenchPlan()
+        plan.proxies = ["n1", "n2"]
+        let bench = Bench.serving(plan)
+        bench.node.servers[0].refilled = Array("77.1000".utf8)
+        reconfigure(bench) { $0.primaries[0].address.host = "newhost" }
+        let server = try bringUp(bench, at: "newhost", pid: 77)
+        #expect(bench.heard(server) == "")
+        #expect(bench.node.servers[0].isUp && !bench.node.servers[0].lacksItems)
+    }
+
+    @Test("A refill ends when its rate becomes zero, or one of its servers moves")
+    func refills() throws {
+        for change in [{ (site: inout Site) in site.refillKeysPerSecond = 0 }, { $0.backups[0].address.host = "newhost" }] {
+            var plan = BenchPlan()
+            plan.refillKeysPerSecond = 1_000
+            let bench = Bench.serving(plan)
+            bench.lose(bench.backend("cache1"))
+            bench.advance(milliseconds: 1_000)
+            bench.bringUp("cache1", pid: 2, startedAt: 2_000)
+            bench.advance(milliseconds: 200)
+            let refill = try #require(bench.node.refill)
+            reconfigure(bench, nil, change)
+            #expect(bench.node.refill == nil && bench.closed.contains(refill.connection))
+        }
+    }
 }
