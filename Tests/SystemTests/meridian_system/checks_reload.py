@@ -195,6 +195,7 @@ def _refusals(editor: _Editor, proxy: Proxy, busy: Endpoint) -> list[str]:
         "a mistake": ((listener,), "flush: nevr", f"{editor.path}:"),
         "what takes a restart": ((listener,), "times: {heartbeat: 90ms}\nmemory-max: 1GiB", "times: heartbeat from=100ms to=90ms"),
         "a busy port": ((listener, f'"{busy}"'), "memory-max: 1GiB", "another process listens there"),
+        "its own port at all addresses": ((listener, f'"0.0.0.0:{proxy.clients.port}"'), "", f"{proxy.clients} is this proxy's own"),
         "an address twice": ((listener, f'"{proxy.admin}"'), "", "is taken on line"),
     }
     for name, (listeners, settings, words) in cases.items():
