@@ -344,7 +344,7 @@ extension SiteFile {
 
 // Time-outs and intervals.
 extension SiteFile {
-    private static let timeKeys: [(key: String, path: WritableKeyPath<SiteTimes, Int> & Sendable)] = [
+    static let timeKeys: [(key: String, path: WritableKeyPath<SiteTimes, Int> & Sendable)] = [
         ("backend-connect", \.backendConnectMilliseconds), ("backend-timeout", \.backendTimeoutMilliseconds),
         ("retry-min", \.retryMinMilliseconds), ("retry-max", \.retryMaxMilliseconds),
         ("heartbeat", \.heartbeatMilliseconds), ("sibling-timeout", \.siblingTimeoutMilliseconds),

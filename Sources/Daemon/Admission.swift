@@ -13,14 +13,14 @@ extension SharedState {
     static let tooMany = "SERVER_ERROR Too many open connections\r\n"
 
     /// Accepts clients as far as there are places.
-    func admit(from listener: Listener, at place: Int, _ welcome: (Listener.Accepted) -> Void) {
-        switch site.clients.excess {
+    func admit(from listener: Listener, at number: Int, of running: Running, _ welcome: (Listener.Accepted) -> Void) {
+        switch running.site.clients.excess {
         case .refuse:
             listener.accept { accepted in
                 if takePlace() { return welcome(accepted) }
                 clientsRejected.add(1, ordering: .relaxed)
                 // A client that is to speak TLS would not understand it.
-                if proxy.clients[place].tls == nil { Descriptor.writeOnce(accepted.descriptor, Self.tooMany) }
+                if running.listeners[number]?.tls == nil { Descriptor.writeOnce(accepted.descriptor, Self.tooMany) }
                 Descriptor.close(accepted.descriptor)
             }
         case .wait:
@@ -51,7 +51,7 @@ extension SharedState {
             }
             listener.resume()
         case .unwanted:
-            if clientCount.load(ordering: .relaxed) < clientPlaces { listener.resume() }
+            if clientCount.load(ordering: .relaxed) < clientPlaces.load(ordering: .relaxed) { listener.resume() }
         }
     }
 
@@ -59,7 +59,7 @@ extension SharedState {
     func leavePlace() { clientCount.subtract(1, ordering: .relaxed) }
 
     private func takePlace() -> Bool {
-        if clientCount.add(1, ordering: .relaxed).newValue <= clientPlaces { return true }
+        if clientCount.add(1, ordering: .relaxed).newValue <= clientPlaces.load(ordering: .relaxed) { return true }
         leavePlace()
         return false
     }

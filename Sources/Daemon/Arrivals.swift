@@ -9,29 +9,29 @@ import TLS
 
 extension LaneShell {
     /// A memcached client over TCP that has a place, unless it comes from where nobody is let in.
-    func meet(_ accepted: Listener.Accepted, at place: Int) {
-        let listener = shared.proxy.clients[place]
+    func meet(_ accepted: Listener.Accepted, at number: Int) {
+        let listener = listener(number)
         guard listener.allowed.isEmpty || listener.admits(accepted.peer.ip) else {
-            refuseClient(accepted.peer.description, place, "its network is not in the listener's allow")
+            refuseClient(accepted.peer.description, number, "its network is not in the listener's allow")
             shared.leavePlace()
             return Descriptor.close(accepted.descriptor)
         }
-        welcome(accepted.descriptor, from: accepted.peer.description, at: place)
+        welcome(accepted.descriptor, from: accepted.peer.description, at: number)
     }
 
     /// A memcached client that has a place.
-    func welcome(_ descriptor: Int32, from address: String, at place: Int) {
-        Descriptor.setUserTimeout(descriptor, milliseconds: shared.site.times.clientStalledMilliseconds)
-        let purpose = Connection.Purpose.client(address: address, listener: place)
-        if shared.proxy.clients[place].tls != nil { return shakeHands(take(descriptor, purpose, .handshaking), place) }
+    func welcome(_ descriptor: Int32, from address: String, at number: Int) {
+        Descriptor.setUserTimeout(descriptor, milliseconds: running.site.times.clientStalledMilliseconds)
+        let purpose = Connection.Purpose.client(address: address, listener: number)
+        if listener(number).tls != nil { return shakeHands(take(descriptor, purpose, .handshaking), number) }
         let connection = take(descriptor, purpose, .open)
         connection.socket?.isReading = true
-        step(.accepted(connection.id, .client(from: address, listener: place)))
+        step(.accepted(connection.id, .client(from: address, listener: number)))
     }
 
     /// A client that is to speak TLS. The core hears of it once that is agreed on.
-    private func shakeHands(_ connection: Connection, _ place: Int) {
-        guard let context = shared.doors.contexts[place] else { preconditionFailure("listener \(place) has no certificate") }
+    private func shakeHands(_ connection: Connection, _ number: Int) {
+        guard let context = running.doors.contexts[number] else { preconditionFailure("listener \(number) has no certificate") }
         do throws(TLSError) {
             connection.tls = Encryption(try TLSSession(context))
         } catch {

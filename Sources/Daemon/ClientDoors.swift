@@ -9,9 +9,9 @@ import TLS
 
 /// A proxy's listeners, ready to judge who comes in.
 struct ClientDoors: Sendable {
-    /// TLS by the listener's place in the site file.
+    /// TLS by the listener's number.
     private(set) var contexts: [Int: ListenerContext] = [:]
-    /// Names and passwords by the listener's place.
+    /// Names and passwords by the listener's number.
     private(set) var credentials: [Int: Credentials] = [:]
     /// What the operator should hear about the files, though they will do.
     private(set) var warnings: [String] = []
@@ -21,15 +21,20 @@ struct ClientDoors: Sendable {
         var description: String
     }
 
-    /// Reads what a proxy's listeners name.
+    /// Reads what the listeners of a proxy that starts name.
     init(_ proxy: SiteProxy) throws(Failure) {
-        for (place, listener) in proxy.clients.enumerated() {
+        try self.init(Dictionary(uniqueKeysWithValues: proxy.clients.enumerated().map { ($0.offset, $0.element) }))
+    }
+
+    /// Reads what listeners name, by their numbers.
+    init(_ listeners: [Int: ClientListener]) throws(Failure) {
+        for (number, listener) in listeners.sorted(by: { $0.key < $1.key }) {
             if let tls = listener.tls {
-                contexts[place] = try Self.context(tls, listener)
+                contexts[number] = try Self.context(tls, listener)
                 warnIfOpen(tls.keyPath)
             }
             if let path = listener.authenticationPath {
-                credentials[place] = try Self.credentials(path)
+                credentials[number] = try Self.credentials(path)
                 warnIfOpen(path)
                 if listener.tls == nil, case .tcp(let address) = listener.address, !address.isLoopback {
                     warnings.append("clients at \(listener) send their passwords in clear; add 'tls' to the listener")
@@ -39,9 +44,9 @@ struct ClientDoors: Sendable {
     }
 
     /// What the operator should hear about the certificates' age.
-    func expiryWarnings(_ proxy: SiteProxy, atWallSeconds now: Int64) -> [String] {
-        contexts.sorted { $0.key < $1.key }.compactMap { place, context in
-            guard let path = proxy.clients[place].tls?.certificatePath, let text = context.expiryWarning(atWallSeconds: now)
+    func expiryWarnings(_ listeners: [Int: ClientListener], atWallSeconds now: Int64) -> [String] {
+        contexts.sorted { $0.key < $1.key }.compactMap { number, context in
+            guard let path = listeners[number]?.tls?.certificatePath, let text = context.expiryWarning(atWallSeconds: now)
             else {
                 return nil
             }

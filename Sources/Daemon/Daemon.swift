@@ -61,7 +61,8 @@ public enum Daemon {
         let doors = try DaemonStart.doors(proxy)
         for warning in doors.warnings { logger.warning("\(warning)") }
         try DaemonStart.checkLaneCount(proxy, loops: site.loops)
-        let places = clientPlaces(proxy, loops: site.loops, logger: logger)
+        let places = DaemonStart.clientPlaces(proxy, loops: site.loops)
+        if let warning = places.warning { logger.warning("\(warning)") }
         let sockets = try DaemonStart.bind(proxy, loops: site.loops, policy: site.clients, isAlone: launch.isAlone)
         try launch.account?.become(owning: [proxy.folder] + [proxy.admin].compactMap(\.unixPath))
         try DaemonStart.dropPrivileges(site.account, sockets, logger: logger)
@@ -72,8 +73,8 @@ public enum Daemon {
         let shared: SharedState
         do throws(SocketError) {
             shared = try SharedState(
-                federation: federation, site: site, proxy: proxy, tls: tls, doors: doors, logger: logger,
-                whenServing: launch.whenServing, clientPlaces: places)
+                Running(federation: federation, site: site, proxy: proxy, doors: doors), tls: tls, logger: logger,
+                launch: launch, clientPlaces: places.count)
         } catch {
             throw DaemonFailure(.system, error.description)
         }
@@ -84,23 +85,6 @@ public enum Daemon {
             replication=\(launch.isAlone ? "none" : proxy.replication.description) admin=\(proxy.admin)
             """)
         try runLoops(shared, sockets, lanes, signals)
-    }
-
-    /// How many clients there may be: connections-max, or what open files there are besides those that memcached servers,
-    /// peers and the log need. Clients must never take the descriptor with which a server is reached again.
-    private static func clientPlaces(_ proxy: SiteProxy, loops: Int, logger: Logger) -> Int {
-        let reserve = loops * DaemonLimits.filesPerLaneMin + DaemonLimits.filesPerProcessMin
-        let wanted = proxy.clientConnectionsMax + reserve
-        let limit = Descriptor.raiseLimit(to: wanted)
-        let places = max(1, min(proxy.clientConnectionsMax, limit - reserve))
-        if places < proxy.clientConnectionsMax {
-            logger.warning(
-                """
-                only \(places) clients at a time: the limit on open files is \(limit), connections-max \
-                \(proxy.clientConnectionsMax) needs \(wanted); raise it (ulimit -n, LimitNOFILE=) or lower connections-max
-                """)
-        }
-        return places
     }
 
     /// Loops 1… have threads of their own, loop 0 has this one.
@@ -125,7 +109,7 @@ public enum Daemon {
         do {
             let shell = try makeShell(0, shared, lanes[0], sockets)
             shell.front = try FrontDesk(
-                shell.loop, shared, signals: signals, replication: sockets.replication, clients: sockets.unixClients,
+                shell.loop, shared, signals: signals, replication: sockets.replication, clients: sockets.clients.unix,
                 admin: sockets.admin)
             shell.run()
         } catch {
@@ -138,7 +122,7 @@ public enum Daemon {
         _ number: Int, _ shared: SharedState, _ lane: OpenedLane, _ sockets: BoundSockets
     ) throws -> LaneShell {
         let shell = try LaneShell(number, shared, lane)
-        for socket in sockets.clients[number] { try shell.listen(socket) }
+        for socket in sockets.clients.tcp[number] { try shell.listen(socket) }
         return shell
     }
 }

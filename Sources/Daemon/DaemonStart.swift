@@ -18,19 +18,9 @@ struct OpenedLane: Sendable {
     var recovery: LaneRecovery
 }
 
-/// A bound socket of one of the listeners.
-struct ClientSocket: Sendable {
-    var bound: BoundSocket
-    /// The listener's place in the site file.
-    var listener: Int
-}
-
 /// What a proxy has bound.
 struct BoundSockets: Sendable {
-    /// Clients' TCP sockets, one set for each loop.
-    var clients: [[ClientSocket]]
-    /// Clients' unix sockets.
-    var unixClients: [ClientSocket] = []
+    var clients: ClientSockets
     var replication: [BoundSocket] = []
     var admin: BoundSocket
 }
@@ -103,19 +93,11 @@ enum DaemonStart {
         _ proxy: SiteProxy, loops: Int, policy: ClientPolicy, isAlone: Bool
     ) throws(DaemonFailure) -> BoundSockets {
         do throws(SocketError) {
-            var sockets = BoundSockets(clients: Array(repeating: [], count: loops), admin: try bindAdmin(proxy.admin))
-            for (place, listener) in proxy.clients.enumerated() {
-                switch listener.address {
-                case .tcp(let address):
-                    let sets = try BoundSocket.tcp(host: address.host, port: address.port, shared: loops)
-                    for (loop, set) in sets.enumerated() {
-                        sockets.clients[loop] += set.map { ClientSocket(bound: $0, listener: place) }
-                    }
-                case .unix(let path):
-                    let bound = try BoundSocket.unix(path: path, mode: policy.unixMode, group: policy.unixGroup)
-                    sockets.unixClients.append(ClientSocket(bound: bound, listener: place))
-                }
-            }
+            let admin = try bindAdmin(proxy.admin)
+            let listeners = Dictionary(uniqueKeysWithValues: proxy.clients.enumerated().map { ($0.offset, $0.element) })
+            var sockets = BoundSockets(
+                clients: try ClientSockets(Array(proxy.clients.indices), of: listeners, loops: loops, policy: policy),
+                admin: admin)
             let replication = proxy.replication
             if isAlone { return sockets }
             sockets.replication = try BoundSocket.tcp(host: replication.host, port: replication.port)[0]
@@ -139,10 +121,27 @@ enum DaemonStart {
         }
     }
 
+    /// How many clients there may be: connections-max, or what open files there are besides those that memcached servers, peers and
+    /// the log need; with a warning when that is less. Clients must never take the descriptor with which a server is reached again.
+    static func clientPlaces(_ proxy: SiteProxy, loops: Int) -> (count: Int, warning: String?) {
+        let reserve = loops * DaemonLimits.filesPerLaneMin + DaemonLimits.filesPerProcessMin
+        let wanted = proxy.clientConnectionsMax + reserve
+        let limit = Descriptor.raiseLimit(to: wanted)
+        let places = max(1, min(proxy.clientConnectionsMax, limit - reserve))
+        guard places < proxy.clientConnectionsMax else { return (places, nil) }
+        return (
+            places,
+            """
+            only \(places) clients at a time: the limit on open files is \(limit), connections-max \
+            \(proxy.clientConnectionsMax) needs \(wanted); raise it (ulimit -n, LimitNOFILE=) or lower connections-max
+            """
+        )
+    }
+
     /// Once the addresses are bound and the key is read, root has nothing left to do.
     static func dropPrivileges(_ account: SiteAccount?, _ sockets: BoundSockets, logger: Logger) throws(DaemonFailure) {
         guard let account else { return }
-        let unix = sockets.unixClients.map(\.bound) + [sockets.admin]
+        let unix = sockets.clients.unix.map(\.bound) + [sockets.admin]
         let paths = unix.compactMap(\.path)
         for path in paths { Privileges.give(path, to: account.user) }
         do throws(SocketError) {

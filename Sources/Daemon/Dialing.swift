@@ -14,7 +14,7 @@ extension LaneShell {
         case .backend(let address):
             let connection = Connection(id, .backend, .resolving)
             add(connection)
-            dial(connection, address, milliseconds: shared.site.times.backendConnectMilliseconds)
+            dial(connection, address, milliseconds: running.site.times.backendConnectMilliseconds)
         case .peer(let identity, _, let lane) where identity == shared.identity:
             let connection = Connection(id, .local, .open)
             add(connection)
@@ -22,7 +22,7 @@ extension LaneShell {
         case .peer(let identity, let address, let lane):
             let connection = Connection(id, .dialledPeer(identity, lane: lane), .resolving)
             add(connection)
-            let times = shared.site.times
+            let times = running.site.times
             let isSibling = identity.site == shared.identity.site
             dial(
                 connection, address,

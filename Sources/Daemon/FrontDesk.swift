@@ -32,9 +32,10 @@ final class FrontDesk {
     private let signals: Signals
     private let replication: [Listener]
     /// Unix sockets of clients; those accepted are dealt to the loops in turn.
-    private var clients: [Listener]
-    /// For each of them, its place in the site file.
-    private let clientPlaces: [Int]
+    private var clients = ClientEntrances(role: LaneShell.Role.replication.rawValue, firstToken: clientTokens)
+    /// The site's files as they were read last.
+    private var running: Running
+    private var reload = ReloadProgress.none
     private let admin: HTTPService
 
     private var arrivals: [UInt64: Arrival] = [:]
@@ -60,16 +61,12 @@ final class FrontDesk {
         var listeners: [Listener] = []
         for bound in replication { listeners.append(try Listener(loop, bound, role: role, token: UInt64(listeners.count))) }
         self.replication = listeners
-        listeners = []
-        for socket in clients {
-            listeners.append(try Listener(loop, socket.bound, role: role, token: Self.clientTokens + UInt64(listeners.count)))
-        }
-        self.clients = listeners
-        clientPlaces = clients.map(\.listener)
+        running = shared.atStart
         let endpoint = AdminEndpoint(
-            board: shared.board, federation: shared.federation.name, site: shared.site.name, proxy: shared.proxy.name,
+            board: shared.board, federation: shared.federation.name, site: running.site.name, proxy: running.proxy.name,
             startedAtMicroseconds: shared.startedAtMicroseconds)
         self.admin = try HTTPService(loop, admin) { endpoint.respond($0) }
+        for socket in clients { try self.clients.open(socket, in: loop) }
         signals.watch(in: loop, role: LaneShell.Role.signals.rawValue)
     }
 
@@ -79,23 +76,24 @@ final class FrontDesk {
         case .signals: while let signal = signals.next() { handle(signal: signal, at: monotonic) }
         case .preamble: if let arrival = arrivals[ready.token] { read(arrival, token: ready.token, at: monotonic) }
         case .replication where ready.token >= Self.clientTokens:
-            let place = Int(ready.token - Self.clientTokens)
-            guard place < clients.count else { return }
-            let listener = clientPlaces[place]
-            shared.admit(from: clients[place], at: listener) { accepted in
-                shared.mailboxes[nextLoop].post(
-                    .client(descriptor: accepted.descriptor, address: accepted.peer.description, listener: listener))
-                nextLoop = (nextLoop + 1) % shared.mailboxes.count
-            }
+            if let (listener, number) = clients[ready.token] { admit(from: listener, number) }
         case .replication: replication[Int(ready.token)].accept { arrived($0, at: monotonic) }
         default: preconditionFailure("role \(ready.role) is not the front desk's")
+        }
+    }
+
+    private func admit(from listener: Listener, _ number: Int) {
+        shared.admit(from: listener, at: number, of: running) { accepted in
+            shared.mailboxes[nextLoop].post(
+                .client(descriptor: accepted.descriptor, address: accepted.peer.description, listener: number))
+            nextLoop = (nextLoop + 1) % shared.mailboxes.count
         }
     }
 
     /// Time passes.
     func keepHouse(at monotonic: UInt64) {
         for listener in replication where listener.pause != nil { listener.resume() }
-        for listener in clients { shared.reopen(listener, at: monotonic) }
+        for listener in clients.all { shared.reopen(listener, at: monotonic) }
         for (token, arrival) in arrivals where arrival.deadline <= monotonic {
             refuse(arrival, token: token, "it sent no preamble in time", at: monotonic)
         }
@@ -125,7 +123,8 @@ final class FrontDesk {
 
     /// The loop has ended.
     func finish() {
-        for listener in replication + clients { listener.close() }
+        for listener in replication { listener.close() }
+        clients.close()
         for arrival in arrivals.values {
             arrival.watch.cancel()
             Descriptor.close(arrival.descriptor)
@@ -141,10 +140,10 @@ final class FrontDesk {
 
     private func handle(signal: Int32, at monotonic: UInt64) {
         switch signal {
-        case SIGHUP: reload()
+        case SIGHUP: beginReload()
         case SIGINT where leavingUntil != nil || !finished.isEmpty:
             shared.logger.warning("ending at once signal=SIGINT")
-            for bound in (clients.map(\.bound)) { bound.close() }
+            clients.close()
             _exit(130)
         default: leave(signal, at: monotonic)
         }
@@ -155,8 +154,7 @@ final class FrontDesk {
         leavingUntil = monotonic + DaemonLimits.leaveMicroseconds
         shared.logger.notice("leaving signal=\(signal == SIGINT ? "SIGINT" : "SIGTERM")")
         ServiceManager.stopping()
-        for listener in clients { listener.close() }
-        clients = []
+        clients.close()
         for mailbox in shared.mailboxes { mailbox.post(.leave) }
         let logger = shared.logger
         // Should a loop or a disk hang, the process ends all the same; what it owes is in the log.
@@ -168,36 +166,85 @@ final class FrontDesk {
         watchdog?.detach()
     }
 
-    /// All that can be read anew, or nothing: one mistake leaves everything as it was.
-    private func reload() {
-        if shared.isAlone { return shared.logger.notice("there is nothing to reload; the flags are read only at start") }
-        do {
-            let context = try TLSContext(shared.tlsFiles)
-            let doors = try ClientDoors(shared.proxy)
-            if let objection = DaemonStart.objection(toOwn: context.names, identity: shared.identity) {
-                throw TLSError(reason: objection)
-            }
-            shared.replaceTLS(context)
-            shared.replaceDoors(doors)
-            nextExpiryCheck = 0
-            for warning in doors.warnings { shared.logger.warning("\(warning)") }
-            shared.logger.notice(
-                """
-                certificates and users reloaded certificate=\(shared.proxy.certificatePath) listeners=\(doors.contexts.count) \
-                users=\(doors.credentials.values.reduce(0) { $0 + $1.count }); site files are read only at start
-                """)
-        } catch {
-            shared.logger.error("certificates and users not reloaded, the old ones stay in use reason=\(error)")
+    // MARK: Reading anew
+
+    private enum ReloadProgress {
+        case none, underWay
+        /// Another SIGHUP came meanwhile: what was read may be out of date already.
+        case underWayAndWantedAgain
+    }
+
+    /// All that can be read anew, or nothing (`Reload.swift`).
+    private func beginReload() {
+        guard let read = shared.read, !shared.isAlone else {
+            return shared.logger.notice("there is nothing to reload; the flags are read only at start")
         }
+        guard leavingUntil == nil && finished.isEmpty else { return }
+        guard reload == .none else {
+            reload = .underWayAndWantedAgain
+            return
+        }
+        do throws(SocketError) {
+            let (running, identity, box) = (running, shared.identity, shared.mailboxes[0])
+            try WorkerThread.start(name: "reload") {
+                box.post(.reloaded(.preparing(running, identity, read: read)))
+            }.detach()
+            reload = .underWay
+        } catch {
+            tellRefused(["\(error)"])
+        }
+    }
+
+    /// The files have been read.
+    func reloaded(_ outcome: ReloadOutcome, at monotonic: UInt64) {
+        let isWantedAgain = reload == .underWayAndWantedAgain
+        reload = .none
+        switch outcome {
+        case .refused(let reasons): tellRefused(reasons)
+        case .ready(let next) where leavingUntil != nil || !finished.isEmpty: next.sockets.close()
+        case .ready(let next): take(next)
+        }
+        if isWantedAgain { beginReload() }
+    }
+
+    private func take(_ next: Reload) {
+        clients.close(allBut: next.running.open) { admit(from: $0, $1) }
+        running = next.running
+        shared.replaceTLS(next.tls)
+        shared.clientPlaces.store(next.places, ordering: .relaxed)
+        for (mailbox, sockets) in zip(shared.mailboxes, next.sockets.tcp) { mailbox.post(.reconfigured(running, sockets)) }
+        for socket in next.sockets.unix {
+            do throws(SocketError) {
+                try clients.open(socket, in: loop)
+            } catch {
+                shared.logger.error("new listener lost reason=\(error)")
+            }
+        }
+        nextExpiryCheck = 0
+        for warning in next.warnings { shared.logger.warning("\(warning)") }
+        for item in next.change.live { shared.logger.notice("reloaded \(item)") }
+        let doors = running.doors
+        shared.logger.notice(
+            """
+            reload done changes=\(next.change.live.count) listeners=\(running.open.count) certificates=\(doors.contexts.count + 1) \
+            users=\(doors.credentials.values.reduce(0) { $0 + $1.count })
+            """)
+    }
+
+    private func tellRefused(_ reasons: [String]) {
+        for reason in reasons { shared.logger.error("not reloaded: \(reason)") }
+        shared.logger.error("reload refused reasons=\(reasons.count); nothing has changed, the old configuration stays in use")
     }
 
     private func warnOfExpiry() {
         if shared.isAlone { return }
         let now = Int64(Clock.wallMicroseconds() / 1_000_000)
         if let warning = shared.tlsContext.expiryWarning(atWallSeconds: now) {
-            shared.logger.warning("certificate path=\(shared.proxy.certificatePath) \(warning)")
+            shared.logger.warning("certificate path=\(running.proxy.certificatePath) \(warning)")
         }
-        for warning in shared.doors.expiryWarnings(shared.proxy, atWallSeconds: now) { shared.logger.warning("\(warning)") }
+        for warning in running.doors.expiryWarnings(running.openListeners, atWallSeconds: now) {
+            shared.logger.warning("\(warning)")
+        }
     }
 
     // MARK: Preambles

@@ -5,6 +5,7 @@
 //
 // The order is the durability rule: no memcached sees a write that the kernel does not already hold in the log.
 
+import Configuration
 import Disk
 import EventLoop
 import Kernel
@@ -31,9 +32,9 @@ final class LaneShell {
     var connections: [Connection?] = []
     /// Connections with a deadline, in no order.
     var timed: [ConnectionID] = []
-    var clientListeners: [Listener] = []
-    /// For each of them, its place in the site file.
-    private var listenerPlaces: [Int] = []
+    private var entrances = ClientEntrances(role: Role.clients.rawValue)
+    /// The site's files as they were read last.
+    private(set) var running: Running
     /// Loop 0 has the process's front desk: signals, peers that arrive, unix sockets, the admin endpoint.
     var front: FrontDesk?
 
@@ -60,6 +61,7 @@ final class LaneShell {
     init(_ number: Int, _ shared: SharedState, _ opened: OpenedLane) throws {
         self.number = number
         self.shared = shared
+        running = shared.atStart
         loop = try Loop()
         logger = DaemonStart.logger(shared.identity, lane: opened.configuration.laneID, level: shared.logger.logLevel)
         var system = SystemRandomNumberGenerator()
@@ -74,16 +76,18 @@ final class LaneShell {
     }
 
     /// Accepts clients on a bound socket.
-    func listen(_ socket: ClientSocket) throws(SocketError) {
-        listenerPlaces.append(socket.listener)
-        clientListeners.append(
-            try Listener(loop, socket.bound, role: Role.clients.rawValue, token: UInt64(clientListeners.count)))
+    func listen(_ socket: ClientSocket) throws(SocketError) { try entrances.open(socket, in: loop) }
+
+    /// A listener that is or was.
+    func listener(_ number: Int) -> ClientListener {
+        guard let listener = running.listeners[number] else { preconditionFailure("there was never a listener \(number)") }
+        return listener
     }
 
     /// Runs until told to stop.
     func run() {
         node.start(at: now, into: &effects)
-        step(.credentials(shared.doors.credentials))
+        step(.credentials(running.doors.credentials))
         settle()
         shared.lanesServing.add(1, ordering: .relaxed)
         while !isStopping { turn() }
@@ -136,11 +140,7 @@ final class LaneShell {
         case .mailbox:
             for message in shared.mailboxes[number].take() { handle(message) }
         case .clients:
-            let place = Int(ready.token)
-            if place < clientListeners.count {
-                let listener = listenerPlaces[place]
-                shared.admit(from: clientListeners[place], at: listener) { meet($0, at: listener) }
-            }
+            if let (listener, number) = entrances[ready.token] { admit(from: listener, number) }
         case .replication, .preamble, .signals:
             front?.handle(ready, at: now.monotonicMicroseconds)
         case nil: preconditionFailure("unknown role \(ready.role)")
@@ -150,7 +150,8 @@ final class LaneShell {
     private func handle(_ message: LaneMessage) {
         switch message {
         case .client(let descriptor, let address, let listener): welcome(descriptor, from: address, at: listener)
-        case .credentials(let credentials): step(.credentials(credentials))
+        case .reconfigured(let running, let sockets): reconfigure(running, sockets)
+        case .reloaded(let outcome): front?.reloaded(outcome, at: now.monotonicMicroseconds)
         case .peer(let descriptor, let address): shakeHands(descriptor, from: address)
         case .sibling(let descriptor): welcomeSibling(descriptor)
         case .resolved(let id, let answer): resolved(id, answer)
@@ -162,8 +163,7 @@ final class LaneShell {
         case .resetStats: step(.resetStats)
         case .leave:
             isLeaving = true
-            for listener in clientListeners { listener.close() }
-            clientListeners = []
+            entrances.close()
             step(.leave)
         case .finished(let lane): front?.laneFinished(lane)
         case .stop: isStopping = true
@@ -178,6 +178,29 @@ final class LaneShell {
         case .segmentDeleted: break
         case .failed(let error): shared.fail(DaemonFailure(.disk, "\(error)"))
         }
+    }
+
+    /// The files were read anew. Who is in stays in, also those of a listener that is no more; who waits there is let in, too.
+    private func reconfigure(_ running: Running, _ sockets: [ClientSocket]) {
+        if isLeaving {
+            for socket in sockets { socket.bound.close() }
+            return
+        }
+        entrances.close(allBut: running.open) { admit(from: $0, $1) }
+        self.running = running
+        step(.reconfigured(running.site, listeners: running.listeners))
+        step(.credentials(running.doors.credentials))
+        for socket in sockets {
+            do throws(SocketError) {
+                try listen(socket)
+            } catch {
+                logger.error("new listener lost reason=\(error)")
+            }
+        }
+    }
+
+    private func admit(from listener: Listener, _ number: Int) {
+        shared.admit(from: listener, at: number, of: running) { meet($0, at: number) }
     }
 
     func step(_ input: Input) { node.step(input, at: now, into: &effects) }
@@ -284,7 +307,7 @@ final class LaneShell {
     private func keepHouse() {
         let monotonic = now.monotonicMicroseconds
         nextHousekeeping = monotonic + DaemonLimits.housekeepingMicroseconds
-        for listener in clientListeners { shared.reopen(listener, at: monotonic) }
+        for listener in entrances.all { shared.reopen(listener, at: monotonic) }
         giveUpOverdue(monotonic)
         var status = node.status(at: now)
         status.gauges["connections"] = Double(node.connections.count)

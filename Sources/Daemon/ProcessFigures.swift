@@ -17,7 +17,7 @@ extension SharedState {
             facts.systemMicroseconds = Self.microseconds(usage.ru_stime)
         }
         facts.clients = clientCount.load(ordering: .relaxed)
-        facts.clientPlaces = clientPlaces
+        facts.clientPlaces = clientPlaces.load(ordering: .relaxed)
         facts.listenersPaused = listenersPaused.load(ordering: .relaxed)
         facts.clientsRejected = clientsRejected.load(ordering: .relaxed)
         for (other, status) in board.all.enumerated() where other != lane {

@@ -15,8 +15,10 @@ import TLS
 enum LaneMessage: Sendable {
     /// A memcached client that loop 0 accepted for another.
     case client(descriptor: Int32, address: String, listener: Int)
-    /// Names and passwords were read anew.
-    case credentials([Int: Credentials])
+    /// The files were read anew: what to run on from now on, and the loop's new listeners.
+    case reconfigured(Running, [ClientSocket])
+    /// What came of reading the files (to loop 0).
+    case reloaded(ReloadOutcome)
     /// A peer connection whose preamble named this lane; TLS is next.
     case peer(descriptor: Int32, address: String)
     /// The far end of a local connection from another lane of this process.
@@ -40,8 +42,10 @@ enum LaneMessage: Sendable {
 /// What the loops of one process share.
 final class SharedState: Sendable {
     let federation: Federation
-    let site: Site
-    let proxy: SiteProxy
+    /// What every loop begins with; what it runs on later it is told.
+    let atStart: Running
+    /// Reads the site's files anew; nil where there are none.
+    let read: SiteReader?
     let identity: PeerIdentity
     let logger: Logger
     let board: StatusBoard
@@ -51,7 +55,7 @@ final class SharedState: Sendable {
     /// Client connections of all loops, and places taken for such as are about to be accepted.
     let clientCount = Atomic<Int>(0)
     /// Most of them.
-    let clientPlaces: Int
+    let clientPlaces: Atomic<Int>
     /// How often a listener stopped because all places were taken.
     let listenersPaused = Atomic<UInt64>(0)
     /// Clients that were turned away because there were too many.
@@ -64,25 +68,22 @@ final class SharedState: Sendable {
     let exhaustion = Guarded(LogThrottle())
     /// None for a proxy that is alone.
     private let tls: Guarded<TLSContext?>
-    private let clientDoors: Guarded<ClientDoors>
 
     init(
-        federation: Federation, site: Site, proxy: SiteProxy, tls: TLSContext?, doors: ClientDoors, logger: Logger,
-        whenServing: @escaping @Sendable () -> Void, clientPlaces: Int
+        _ running: Running, tls: TLSContext?, logger: Logger, launch: Launch, clientPlaces: Int
     ) throws(SocketError) {
-        self.federation = federation
-        self.site = site
-        self.proxy = proxy
+        federation = running.federation
+        atStart = running
+        read = launch.read
         self.logger = logger
-        self.whenServing = whenServing
-        self.clientPlaces = clientPlaces
-        identity = PeerIdentity(federation: federation.name, site: site.name, proxy: proxy.name)
-        board = StatusBoard(lanes: site.loops)
+        whenServing = launch.whenServing
+        self.clientPlaces = Atomic(clientPlaces)
+        identity = PeerIdentity(federation: federation.name, site: running.site.name, proxy: running.proxy.name)
+        board = StatusBoard(lanes: running.site.loops)
         var boxes: [Mailbox<LaneMessage>] = []
-        for _ in 0..<site.loops { boxes.append(try Mailbox()) }
+        for _ in 0..<running.site.loops { boxes.append(try Mailbox()) }
         mailboxes = boxes
         self.tls = Guarded(tls)
-        clientDoors = Guarded(doors)
     }
 
     /// Certificates for the next session with a peer. A proxy that is alone has neither.
@@ -96,20 +97,6 @@ final class SharedState: Sendable {
 
     /// Certificates for all sessions from now on.
     func replaceTLS(_ context: TLSContext) { tls.withLock { $0 = context } }
-
-    /// What clients' listeners ask for, as it was read last.
-    var doors: ClientDoors { clientDoors.withLock { $0 } }
-
-    /// What clients' listeners ask for from now on; every loop is told.
-    func replaceDoors(_ doors: ClientDoors) {
-        clientDoors.withLock { $0 = doors }
-        for mailbox in mailboxes { mailbox.post(.credentials(doors.credentials)) }
-    }
-
-    /// Where the three PEM files are.
-    var tlsFiles: TLSFiles {
-        TLSFiles(authority: proxy.authorityPath, certificate: proxy.certificatePath, key: proxy.keyPath)
-    }
 
     /// Ends the process at once, with one line. The log is whole up to the last turn, and recovered at the next start.
     func fail(_ failure: DaemonFailure) -> Never {

@@ -140,7 +140,7 @@ extension LaneShell {
     /// A client that reads nothing is given up in the end; the core watches over backends and peers itself.
     private func stalled(_ connection: Connection) {
         if connection.phase == .open && connection.isClient && !connection.isHalfClosed {
-            setDeadline(connection, after: UInt64(shared.site.times.clientStalledMilliseconds) * 1_000)
+            setDeadline(connection, after: UInt64(running.site.times.clientStalledMilliseconds) * 1_000)
         }
     }
 
@@ -214,7 +214,7 @@ extension LaneShell {
     /// One line for an unwelcome client, unless there were many.
     func refuseClient(_ address: String, _ listener: Int, _ reason: String) {
         if let note = clientRefusals.permit(reason, atMonotonic: now.monotonicMicroseconds) {
-            log(.warning, "client refused address=\(address) listener=\(shared.proxy.clients[listener]) reason=\(reason)\(note)")
+            log(.warning, "client refused address=\(address) listener=\(self.listener(listener)) reason=\(reason)\(note)")
         }
     }
 

@@ -53,12 +53,8 @@ extension ClientSession {
 }
 
 extension LaneNode {
-    /// The listeners of this proxy that ask for a name and a password.
-    static func listenersThatAsk(_ configuration: LaneConfiguration) -> Set<Int> {
-        Set(configuration.clientListeners.indices.filter { configuration.clientListeners[$0].authenticationPath != nil })
-    }
-
-    func asksWho(_ listener: Int) -> Bool { listenersThatAsk.contains(listener) }
+    /// True for a listener that asks for a name and a password.
+    func asksWho(_ listener: Int) -> Bool { listeners[listener]?.authenticationPath != nil }
 
     /// Bytes of a client that may wait before it is paused.
     func incomingBytesMax(_ session: ClientSession) -> Int {
@@ -159,7 +155,7 @@ extension LaneNode {
             let more = kept == 0 ? "" : " (\(kept) more since the last such line)"
             say(
                 .warning,
-                "client authentication failed address=\(session.address) listener=\(configuration.clientListeners[listener])\(more)"
+                "client authentication failed address=\(session.address) listener=\(listeners[listener]?.description ?? "gone")\(more)"
             )
         }
         return false

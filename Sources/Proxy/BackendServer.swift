@@ -92,7 +92,7 @@ final class BackendServer {
 
     let index: Int
     let isBackup: Bool
-    let definition: Backend
+    private(set) var definition: Backend
 
     var phase = Phase.idle
     var connection: ConnectionID?
@@ -105,6 +105,9 @@ final class BackendServer {
     }
     /// What its CAS values are tagged with.
     private(set) var tag: UInt64 = 0
+    /// It is looked for at another address than the one where it was last met: another memcached there is not a new life of the old
+    /// one, and what it holds is nobody knows what.
+    var hasMoved = false
     /// Start time in seconds, as the server last told.
     var startedAt: UInt64 = 0
     /// A server that came back with an empty memory, or was flushed: those that may hold what it lost; for a primary the backups, for
@@ -152,6 +155,12 @@ final class BackendServer {
         self.index = index
         self.isBackup = isBackup
         self.definition = definition
+    }
+
+    /// Where it is from now on.
+    func move(to address: HostPort) {
+        definition.address = address
+        hasMoved = true
     }
 
     var recovering: Bool { !recoveringFrom.isEmpty }

@@ -14,7 +14,7 @@ import Kernel
 /// The sum of what a lane's clients hold, and whether it is too much.
 struct ClientMemory {
     /// The lane's share of `memory-max`.
-    let bytesMax: Int
+    private(set) var bytesMax: Int
     /// Invariant: the sum of all sessions' `care.heldBytes`.
     private(set) var heldBytes = 0
     /// Sessions that hold anything.
@@ -48,6 +48,16 @@ struct ClientMemory {
         heldBytes += after - before
         holders += (after > 0 ? 1 : 0) - (before > 0 ? 1 : 0)
         precondition(heldBytes >= 0 && holders >= 0, "clients hold \(heldBytes) bytes, \(holders) of them")
+        return reconsider()
+    }
+
+    /// The ceiling is another one from now on.
+    mutating func limit(to bytes: Int) -> Change {
+        bytesMax = bytes
+        return reconsider()
+    }
+
+    private mutating func reconsider() -> Change {
         if !isTight && heldBytes > pauseAbove {
             isTight = true
             return .becameTight

@@ -28,7 +28,7 @@ extension LaneNode {
         }
     }
 
-    private func note(_ change: ClientMemory.Change) {
+    func note(_ change: ClientMemory.Change) {
         switch change {
         case .none: break
         case .becameTight:

@@ -5,8 +5,8 @@ import Kernel
 public struct LaneConfiguration: Sendable {
     /// The shared file.
     public let federation: Federation
-    /// The site file.
-    public let site: Site
+    /// The site file, as it was read last.
+    public internal(set) var site: Site
     /// The lane's own id.
     public let laneID: LaneID
     /// The names in this proxy's certificate.
@@ -32,6 +32,11 @@ public struct LaneConfiguration: Sendable {
 
     /// Where the own proxy's clients connect.
     public var clientListeners: [ClientListener] { site.proxies.first { $0.name == identity.proxy }?.clients ?? [] }
+
+    /// The same by number: at the start a listener's number is its place in the file.
+    public var numberedListeners: [Int: ClientListener] {
+        Dictionary(uniqueKeysWithValues: clientListeners.enumerated().map { ($0.offset, $0.element) })
+    }
 
     /// The other sites, in file order.
     public var elsewhere: [FederationSite] { federation.sites.filter { $0.id != laneID.site.raw } }

@@ -17,6 +17,7 @@
 //     StreamSender.swift   committed records on their way to other sites
 //     StreamReceiver.swift records of other sites on their way to their owners
 //     Upkeep.swift         the tick: time-outs, heartbeats, retention
+//     Reconfiguration.swift what changes while the lane runs: listeners, limits, servers' addresses
 
 import Configuration
 import DequeModule
@@ -29,8 +30,8 @@ import WriteLog
 
 /// The brain of one lane.
 public final class LaneNode {
-    // What never changes.
-    let configuration: LaneConfiguration
+    /// Its `site` is read anew now and then (`Reconfiguration.swift`); all that is made of it here stays.
+    var configuration: LaneConfiguration
     let primaryRing: Continuum
     let backupRing: Continuum?
     let fingerprint: RingFingerprint
@@ -87,10 +88,10 @@ public final class LaneNode {
     var servers: [BackendServer]
     /// Clients are served: every server has been tried, and the log.
     var clientsAdmitted = false
-    /// Names and passwords by the place of the listener that asks for them.
+    /// Names and passwords by the number of the listener that asks for them.
     var credentials: [Int: Credentials] = [:]
-    /// Places of the listeners that ask.
-    let listenersThatAsk: Set<Int>
+    /// Where clients come in, by number.
+    var listeners: [Int: ClientListener]
     var authenticationComplaints = Complaints()
 
     // The owner's lane.
@@ -224,7 +225,7 @@ public final class LaneNode {
         let federation = configuration.federation
         let site = configuration.site
         clientMemory = ClientMemory(bytesMax: site.clients.memoryBytesMax / site.loops)
-        listenersThatAsk = Self.listenersThatAsk(configuration)
+        listeners = configuration.numberedListeners
         primaryRing = Continuum(flavour: federation.flavour, servers: federation.servers)
         backupRing =
             site.backups.isEmpty
@@ -324,6 +325,7 @@ public final class LaneNode {
             pumpNextTurn()
             if now.monotonicMicroseconds >= nextTick { tick() }
         case .credentials(let credentials): self.credentials = credentials
+        case .reconfigured(let site, let listeners): reconfigure(site, listeners)
         case .resetStats: resetStats()
         case .leave: leave()
         }

@@ -79,18 +79,29 @@ extension LaneNode {
             // Its memory was empty; but it may have missed writes since, and been given older ones by other lanes.
             server.missed.keep { $0 == .missed }
             noteEmpty(server)
-            say(.notice, "memcached restarted server=\(server.definition.name) recovering=\(server.recovering)")
+            if server.hasMoved && server.refilled != incarnation {
+                // A memcached elsewhere may be full of what somebody else put there, or this site long ago; unless a sibling was there
+                // before, and has emptied and refilled it.
+                server.missEverything()
+            } else {
+                say(.notice, "memcached restarted server=\(server.definition.name) recovering=\(server.recovering)")
+            }
         }
         if server.missedTooMany {
             noteEmptied(server, at: HybridClock.stamp(atWall: now.wallMicroseconds), from: others(than: server))
-            say(
-                .warning,
-                "memcached missed a flush, or too many writes, while it was cut off and is flushed server=\(server.definition.name)"
-            )
+            if server.hasMoved {
+                say(.notice, "memcached at another address is flushed before it is used server=\(server.definition.name)")
+            } else {
+                say(
+                    .warning,
+                    "memcached missed a flush, or too many writes, while it was cut off and is flushed server=\(server.definition.name)"
+                )
+            }
             observe(.gaveUp(server: server.index))
             server.emptiedFor = max(server.emptiedFor, index.barrier)
             ask(server, .amnesia, .line) { Command.flushAll(into: $0) }
         }
+        server.hasMoved = false
         server.phase = .repairing
         if isPlanted(.cutOffServerTrusted) { server.missed.removeAll() }
         settle(server)

@@ -45,8 +45,11 @@ public enum Input: Sendable {
     case logRead(LogOffset, [UInt8])
     /// `nextDeadline` has passed.
     case deadline
-    /// The names and passwords of the listeners that ask for them, by their place in the site file, from now on.
+    /// The names and passwords of the listeners that ask for them, by their number, from now on.
     case credentials([Int: Credentials])
+    /// The site file was read anew, and nothing in it has changed that cannot change while a lane runs (`SiteChange`). Listeners are
+    /// named by a number that they keep; those that are gone may still have clients.
+    case reconfigured(Site, listeners: [Int: ClientListener])
     /// A client of another loop of the process has asked for counting to begin anew.
     case resetStats
     /// The operator wants the process to end: hand over and finish (SIGTERM).
@@ -55,7 +58,7 @@ public enum Input: Sendable {
 
 /// Who was accepted.
 public enum Acceptance: Sendable {
-    /// A memcached client, where it comes from, and the place of the listener where it came in.
+    /// A memcached client, where it comes from, and the number of the listener where it came in.
     case client(from: String, listener: Int = 0)
     /// A peer whose certificate was checked; its names are as in the certificate.
     case peer(PeerIdentity)

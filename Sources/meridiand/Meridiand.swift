@@ -25,7 +25,7 @@ struct Meridiand: ParsableCommand {
             SIGNALS
               SIGTERM, SIGINT  hand the slots over to the other proxies and end, within five seconds
               SIGINT again     end at once; the log is recovered at the next start
-              SIGHUP           load certificates and users' files anew (site files are read only at start)
+              SIGHUP           read the site's files, certificates and users' files anew: all of it, or nothing with the reason in the log
 
             PRIVILEGES
               Started as root with 'user' (and 'group') in the site file, it becomes that user once its addresses are bound.
@@ -76,7 +76,10 @@ struct Meridiand: ParsableCommand {
     func run() throws {
         let (federation, site) = try load()
         if checkConfig { return try check(federation, site) }
-        let code = Daemon.run(federation: federation, site: site, proxyName: proxy ?? "", logLevel: logLevel.level)
+        var launch = Launch()
+        launch.read = { [config] in try loadSite(path: config) }
+        let code = Daemon.run(
+            federation: federation, site: site, proxyName: proxy ?? "", logLevel: logLevel.level, launch: launch)
         if code != 0 { throw ExitCode(code) }
     }
 

@@ -152,7 +152,7 @@ def check_server_faults(world: World) -> str:
     complaints: list[str] = []
     faults = [*_FAULTS, _CUT] if world.wire is not None else _FAULTS
     for number, fault in enumerate(faults):
-        with _site(world, f"server-faults-{number + 1}") as federation:
+        with one_site(world, f"server-faults-{number + 1}") as federation:
             row = _run(world, federation, fault)
             found = _complaints(row, fault)
             if found:
@@ -172,7 +172,7 @@ def check_server_faults(world: World) -> str:
 
 
 @contextlib.contextmanager
-def _site(world: World, name: str) -> Iterator[OneSite]:
+def one_site(world: World, name: str) -> Iterator[OneSite]:
     """A fresh site, and a whole wire before and after."""
     if world.wire is not None:
         world.wire.heal()
@@ -193,7 +193,7 @@ def _site(world: World, name: str) -> Iterator[OneSite]:
                 shutil.rmtree(proxy.folder, ignore_errors=True)
 
 
-def _write_static(federation: OneSite) -> list[bytes]:
+def write_static(federation: OneSite) -> list[bytes]:
     """Writes what stays; returns those of its keys that are on the victim."""
     values = verified_load.static_values()
     with federation.client(federation.north) as client:
@@ -206,7 +206,7 @@ def _write_static(federation: OneSite) -> list[bytes]:
 
 def _run(world: World, federation: OneSite, fault: _Fault) -> _Row:
     """One fault under load."""
-    static = _write_static(federation)
+    static = write_static(federation)
     board = Board()
     crew = verified_load.start(federation.north.clients, board, world.seed)
     time.sleep(_BEFORE_SECONDS)
@@ -226,7 +226,7 @@ def _run(world: World, federation: OneSite, fault: _Fault) -> _Row:
     for result in crew.finish():
         tally.add(result)
     time.sleep(0.5)  # What the backup is sent behind the answer.
-    _look_around(federation, board, tally, gone=fault.end is None)
+    look_around(federation, board, tally, gone=fault.end is None)
     return _Row(fault.name, seconds, tally, tally.last_error - begun if tally.errors else None, whole)
 
 
@@ -244,7 +244,7 @@ def _wait_whole(victim: Memcached, board: Board, static: list[bytes], shared: li
     return wait_until(whole, f"{victim.name} to hold again what is read", _RETURN_SECONDS)
 
 
-def _look_around(federation: OneSite, board: Board, tally: Tally, *, gone: bool) -> None:
+def look_around(federation: OneSite, board: Board, tally: Tally, *, gone: bool) -> None:
     """Reads every key through the proxies, where it must be, and at the servers, where nothing else may be."""
     may: dict[bytes, frozenset[bytes | None]] = dict(tally.allowed)
     may.update({key: frozenset((value,)) for key, value in verified_load.static_values().items()})
@@ -291,8 +291,8 @@ def _complaints(row: _Row, fault: _Fault) -> list[str]:
 
 def _planted(world: World) -> str:
     """Old, invented and lost values, planted around the proxies, are seen by the very load that the faults are judged by."""
-    with _site(world, "server-faults-planted") as federation:
-        static = _write_static(federation)
+    with one_site(world, "server-faults-planted") as federation:
+        static = write_static(federation)
         board = Board()
         crew = verified_load.start(federation.north.clients, board, world.seed)
         time.sleep(1.0)

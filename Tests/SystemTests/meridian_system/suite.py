@@ -30,6 +30,7 @@ from meridian_system.checks_limits import check_connections_max, check_doors, ch
 from meridian_system.checks_magent import check_backup, check_placement, check_start
 from meridian_system.checks_php import check_php
 from meridian_system.checks_refill import check_refill
+from meridian_system.checks_reload import check_moved_server, check_reload
 from meridian_system.checks_server_faults import check_server_faults
 from meridian_system.checks_soak import check_soak
 from meridian_system.checks_suites import SUITES, check_suite, suites_can_fail
@@ -217,6 +218,8 @@ def main() -> int:
         "flush everywhere": check_flush,
         "server faults": check_server_faults,
         "refill": check_refill,
+        "reload under load": check_reload,
+        "reload moves a server": check_moved_server,
         "magent placement": check_placement,
         "magent backup": check_backup,
         "magent start": check_start,

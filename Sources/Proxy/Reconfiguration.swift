@@ -1,0 +1,40 @@
+// What changes while a lane runs. The site file was read anew by the shell, and compared with what runs (`SiteChange`): rings,
+// lanes and the times that siblings hold each other to are as they were.
+//
+//     limits, times      looked up where they are used: the new ones hold from the next time on
+//     listeners          who came in stays in; what they ask for, they ask of those who come
+//     memory-max         at once; past the new one the worst are closed, as ever
+//     servers' addresses the connection is dropped and made anew, and the server is flushed unless it is the same process
+
+import Configuration
+import Kernel
+
+extension LaneNode {
+    func reconfigure(_ site: Site, _ listeners: [Int: ClientListener]) {
+        let read = site.primaries + site.backups
+        precondition(
+            read.map(\.name) == servers.map(\.definition.name) && site.loops == configuration.site.loops,
+            "the rings and lanes of a site do not change while it runs")
+        configuration.site = site
+        self.listeners = listeners
+        if let refill, site.refillKeysPerSecond == 0 { abandon(refill, "the site file says refill-keys-per-second: 0") }
+        note(clientMemory.limit(to: site.clients.memoryBytesMax / site.loops))
+        for (server, definition) in zip(servers, read) where server.definition.address != definition.address {
+            move(server, to: definition.address)
+        }
+    }
+
+    /// A server is elsewhere from now on. What is under way at the old address is lost as if the connection had broken, and the
+    /// new one is met as after a restart, save that its memory is not taken to be empty.
+    private func move(_ server: BackendServer, to address: HostPort) {
+        say(.notice, "memcached moves server=\(server.definition.name) from=\(server.definition.address) to=\(address)")
+        if let refill, refill.source == server.index || refill.target == server.index {
+            abandon(refill, "\(server.definition.name) moves")
+        }
+        drop(server, "it has moved to \(address)")
+        server.move(to: address)
+        server.attempts = 0
+        server.retryAt = monotonic
+        if !finished { connect(server) }
+    }
+}
