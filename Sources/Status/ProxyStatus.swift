@@ -50,6 +50,8 @@ public struct LaneStatus: Codable, Sendable {
     public var siblings: [SiblingStatus] = []
     /// What the lane's log holds.
     public var log = LogStatus()
+    /// What the lane's clients read most; nil from a proxy that is too old to say.
+    public var hot: HotStatus?
 
     /// An empty report for a lane.
     public init(lane: String, state: String) {
