@@ -1,4 +1,4 @@
-// What a proxy tells its operators: the JSON of the admin endpoint's /status, which `meridian status` and `meridian lag`
+// What a proxy tells its operators: the JSON of the admin endpoint's /status, which `meridian status`, `lag` and `hot`
 // read and /metrics is made from. Lanes fill it, the daemon serves it, the command line prints it.
 
 /// One proxy process, as its admin endpoint reports it.
