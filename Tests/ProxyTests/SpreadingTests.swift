@@ -215,6 +215,24 @@ import Testing
     }
 
     @Test(
+        "A backup that came back empty is left alone until it has been refilled; where nobody refills it, it is asked all the same"
+    )
+    func emptyBackup() {
+        for keysPerSecond in [1_000, 0] {
+            var plan = BenchPlan()
+            plan.reads = .inTurn
+            plan.refillKeysPerSecond = keysPerSecond
+            let bench = Bench.serving(plan)
+            bench.lose(bench.backend("backup1"))
+            bench.advance(milliseconds: 1_000)
+            bench.bringUp("backup1", pid: 2, startedAt: 2_000)
+            let client = bench.client()
+            let asked = Set((0..<2).map { _ in reader(bench, client) })
+            #expect(asked == (keysPerSecond == 0 ? ["cache1", "backup1"] : ["cache1"]))
+        }
+    }
+
+    @Test(
         "Hot in turn: a key that is found to be hot is read from both, any other from the primary; once it has cooled, it is too")
     func hotInTurn() {
         let bench = bench(.hotInTurn)
