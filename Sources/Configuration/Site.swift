@@ -24,6 +24,8 @@ public struct Site: Sendable, Hashable {
     public var times: SiteTimes
     /// Bytes of a log segment, a power of two.
     public var segmentBytes: Int
+    /// Which of a key's servers a read asks.
+    public var reads = Reads.primary
     /// What all clients of a proxy together may have.
     public var clients = ClientPolicy()
     /// As whom a proxy runs; nil is whoever started it.
@@ -43,6 +45,18 @@ public struct Site: Sendable, Hashable {
         case miss
         /// `SERVER_ERROR`.
         case error
+    }
+
+    /// Which of a key's servers a read asks, while both can be trusted to have all that was written.
+    public enum Reads: String, Sendable, Hashable, CaseIterable {
+        /// The primary.
+        case primary
+        /// The primary; for keys that are found to be hot, primary and backup in turn.
+        case hotInTurn = "hot-in-turn"
+        /// Primary and backup in turn.
+        case inTurn = "in-turn"
+        /// Whichever has less to do for the asking loop.
+        case leastOutstanding = "least-outstanding"
     }
 
     /// What `flush_all` does.

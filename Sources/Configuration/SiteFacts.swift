@@ -63,6 +63,8 @@ enum SiteFacts {
                 name: "backups", text: ring(site.backups.map { RingServer(name: $0.name, weight: $0.weight) }),
                 remedy: restartTogether),
             Fact(name: "loops", text: "\(site.loops)", remedy: restartTogether),
+            // Where one proxy reads from backups, another must not answer writes before they are there.
+            Fact(name: "reads", text: site.reads.rawValue, remedy: restartTogether),
             Fact(name: "durability", text: site.durability.rawValue, remedy: restartOneByOne),
             Fact(name: "log-segment", text: ProblemList.sizeText(site.segmentBytes), remedy: restartOneByOne),
         ]

@@ -29,9 +29,8 @@ struct SiteFile {
 
     private static let keys =
         [
-            "site", "federation", "servers", "backups", "proxies", "authority", "loops", "durability", "unreachable-reads",
-            "flush", "refill-keys-per-second",
-            "times", "log-segment", "connections-max",
+            "site", "federation", "servers", "backups", "proxies", "authority", "loops", "durability", "reads",
+            "unreachable-reads", "flush", "refill-keys-per-second", "times", "log-segment", "connections-max",
         ] + ClientPolicyFile.keys
 
     init(_ problems: ProblemList, cores: Int) {
@@ -82,9 +81,9 @@ struct SiteFile {
         let loops = readLoops(fields["loops"], root, member, federation)
         let segment = readSegment(fields["log-segment"], federation)
         let durability = fields["durability"].map { problems.choice($0, "durability", of: Site.Durability.self) } ?? .memory
-        let reads = fields["unreachable-reads"].map {
-            problems.choice($0, "unreachable-reads", of: Site.UnreachableReads.self)
-        }
+        let reads = fields["reads"].map { readReads($0, backups: fields["backups"]) } ?? .primary
+        let unreachable =
+            fields["unreachable-reads"].map { problems.choice($0, "unreachable-reads", of: Site.UnreachableReads.self) } ?? .miss
         let flush = fields["flush"].map { problems.choice($0, "flush", of: Site.FlushPolicy.self) } ?? .local
         let refill =
             fields["refill-keys-per-second"].map {
@@ -94,13 +93,14 @@ struct SiteFile {
         let all = ClientPolicyFile(problems: problems)
         let policy = all.read(fields, loops: loops, itemBytesMax: federation?.itemBytesMax)
         let account = all.readAccount(fields)
-        guard let name, let primaries, let backups, let proxies, let loops, let durability, let unreachable = reads ?? .miss,
+        guard let name, let primaries, let backups, let proxies, let loops, let durability, let reads, let unreachable,
             let flush, let refill, let times, let segment, let policy
         else { return nil }
         var site = Site(
             name: name, primaries: primaries, backups: backups, proxies: proxies, loops: loops, durability: durability,
             unreachable: unreachable, flush: flush, times: times, segmentBytes: segment)
         site.refillKeysPerSecond = refill
+        site.reads = reads
         site.clients = policy
         site.account = account
         return site
@@ -120,6 +120,17 @@ struct SiteFile {
     }
 
     private func readConnections(_ node: Node) -> Int? { problems.integer(node, "connections-max", in: 1...Self.connectionsMax) }
+
+    /// Reads can only be spread where each key has a second server.
+    private func readReads(_ node: Node, backups: Node?) -> Site.Reads? {
+        guard let reads = problems.choice(node, "reads", of: Site.Reads.self) else { return nil }
+        if reads != .primary, backups?.sequence?.isEmpty ?? true {
+            problems.report(
+                node, "reads is \(reads.rawValue), and the site has no backups that could be read from",
+                remedy: "List its backups, or use primary")
+        }
+        return reads
+    }
 
     /// Loops are lanes, and every proxy of a group must know how many lanes its siblings have.
     private func readLoops(_ node: Node?, _ root: Node, _ member: FederationSite?, _ federation: Federation?) -> Int? {

@@ -15,7 +15,7 @@ struct AdminEndpoint {
     static let help = """
         Meridian's admin endpoint (read-only)
 
-          GET /status    this proxy's report as JSON; `meridian status` and `meridian lag` read it
+          GET /status    this proxy's report as JSON; `meridian status`, `lag` and `hot` read it
           GET /metrics   the same figures in Prometheus' text format
 
         """

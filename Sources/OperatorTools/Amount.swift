@@ -42,8 +42,13 @@ public enum Amount {
 
     /// A part of a whole: `0 %`, `<0.1 %`, `51.2 %`.
     public static func share(_ part: Int, of whole: Int) -> String {
-        guard part > 0, whole > 0 else { return "0 %" }
-        let percent = Double(part) / Double(whole) * 100
+        part > 0 && whole > 0 ? share(Double(part) / Double(whole)) : "0 %"
+    }
+
+    /// A part of 1: `0 %`, `<0.1 %`, `51.2 %`.
+    public static func share(_ part: Double) -> String {
+        guard part > 0, part <= 1 else { return part > 1 ? "100.0 %" : "0 %" }
+        let percent = part * 100
         return percent < 0.05 ? "<0.1 %" : "\(tenths(percent)) %"
     }
 

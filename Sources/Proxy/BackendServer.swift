@@ -15,7 +15,7 @@ import WriteLog
 /// What the next reply on a backend connection answers.
 struct Expected {
     enum Purpose {
-        /// A client's read. `fallback`: a miss is asked of the backup, and refilled.
+        /// A client's read. `fallback`: a miss is asked of the key's other server.
         case read(ConnectionID, UInt64, fallback: Bool)
         /// Those keys of a client's retrieval that this server was asked for; the reply comes in parts.
         case gather(Fragment)

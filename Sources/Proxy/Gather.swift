@@ -4,7 +4,7 @@
 //                 ──▶ fragment b d ──▶ cache2 ──▶ VALUE b … VALUE d …  ├─▶ VALUE a … VALUE b … VALUE d … END
 //                                                                     ─┘
 //
-// What a server does not have, or did not say before its connection broke, is asked of the key's backup in a further fragment.
+// What a server does not have, or did not say before its connection broke, is asked of the keys' other servers in a further fragment.
 
 import Kernel
 import Memcache
@@ -96,13 +96,13 @@ final class Gather {
 final class Fragment {
     let gather: Gather
     let server: Int
-    /// What it lacks is asked of the backup.
+    /// What it lacks is asked of the keys' other servers.
     let fallback: Bool
     /// Places of its keys in the retrieval.
     private(set) var keys: [Int] = []
     /// How many of them have been answered: a server answers in order and leaves out what it does not have.
     private(set) var answered = 0
-    /// Keys that it lacks and that are to be asked of the backup.
+    /// Keys that it lacks and that are to be asked of their other servers.
     private(set) var lacking: [Int] = []
 
     init(_ gather: Gather, server: Int, fallback: Bool) {
@@ -142,12 +142,15 @@ extension LaneNode {
             client: session.connection, withCAS: withCAS, keys: request.keyCount, bytes: request.arguments.count)
         var fragments = Fragments(servers: servers.count)
         var cursor = KeyCursor(request, in: bytes)
+        // One turn for all keys: each server is still asked once.
+        let turnOfAll = spreadsReads && !withCAS ? turn(of: session) : .primary
         while let span = cursor.next() {
             let key = span.of(bytes)
             let place = gather.count
             gather.append(key)
             let servers = route(key)
-            if let plan = readPlan(at: servers, key, wantsToken: withCAS) {
+            sampleRead(key)
+            if let plan = readPlan(at: servers, key, wantsToken: withCAS, turnOfAll.asFar(as: mayTakeTurns(key))) {
                 fragments.append(place, gather, server: plan.server, fallback: plan.fallback)
             } else {
                 nobodyKnows(gather, place, servers)
@@ -166,6 +169,7 @@ extension LaneNode {
         gather.outstanding += 1
         let server = servers[fragment.server]
         server.reads += UInt64(fragment.keys.count)
+        if fragment.fallback && server.isBackup { counters.spreadReads += UInt64(fragment.keys.count) }
         ask(server, .gather(fragment), .values) { queue in
             queue.append(gather.withCAS ? "gets" : "get")
             for key in fragment.keys {
@@ -188,12 +192,14 @@ extension LaneNode {
             } else {
                 collect(gather, place, shown(bytes, reply, from: server))
             }
-            if server.isBackup { noteBackupRead(Array(reply.key.of(bytes))) }
+            if server.isBackup && !fragment.fallback { noteBackupRead(Array(reply.key.of(bytes))) }
             return
         }
         if reply.kind == .end {
             fragment.takeEnd()
-            askElsewhere(for: fragment.lacking, of: gather, { self.route($0).backup }) { gather.miss($0) }
+            askElsewhere(for: fragment.lacking, of: gather, { self.route($0).both.first { $0 != fragment.server } }) {
+                gather.miss($0)
+            }
         } else {
             for place in fragment.unanswered + fragment.lacking { gather.fail(place, Array(bytes)) }
         }
@@ -227,7 +233,7 @@ extension LaneNode {
         for place in keys.sorted() {
             let server = gather.withKey(place) { key in other(key).flatMap { servers[$0].holdsForAll(key) ? $0 : nil } }
             if let server {
-                counters.backupReads += 1
+                if servers[server].isBackup { counters.backupReads += 1 }
                 fragments.append(place, gather, server: server, fallback: false)
             } else {
                 nobody(place)

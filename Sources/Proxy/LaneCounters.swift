@@ -26,6 +26,7 @@ struct LaneCounters {
     var bytesRead: UInt64 = 0
     var bytesWritten: UInt64 = 0
     var backupReads: UInt64 = 0
+    var spreadReads: UInt64 = 0
     var refills: UInt64 = 0
     var refillLooks: UInt64 = 0
     var forwarded: UInt64 = 0
@@ -55,7 +56,8 @@ struct LaneCounters {
             "incr_hits": incrementHits, "incr_misses": incrementMisses, "decr_hits": decrementHits,
             "decr_misses": decrementMisses, "authentications": authentications,
             "authentications_failed": authenticationsFailed, "client_bytes_read": bytesRead, "client_bytes_written": bytesWritten,
-            "backup_reads": backupReads, "refills": refills, "refill_looks": refillLooks, "writes_forwarded": forwarded,
+            "backup_reads": backupReads, "spread_reads": spreadReads, "refills": refills, "refill_looks": refillLooks,
+            "writes_forwarded": forwarded,
             "records_committed": recordsCommitted, "records_aborted": recordsAborted, "records_applied": recordsApplied,
             "records_superseded": recordsSuperseded, "records_refused_by_memcached": recordsRefused, "assertions": assertions,
             "in_doubt": inDoubt, "keys_forgotten": forgotten, "repairs": repairs, "backend_timeouts": backendTimeouts,

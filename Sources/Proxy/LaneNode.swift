@@ -6,6 +6,8 @@
 //     ClientUpkeep.swift   what clients may not do to each other: memory, slow requests, idling, turns
 //     Authentication.swift names and passwords, before a session
 //     Reads.swift          reads straight to the primary, fallback to the backup
+//     Spreading.swift      which of a key's two servers a read asks
+//     HotKeys.swift        keys that are read most, by sampling
 //     Routing.swift        who owns a slot; passing on writes, records, assertions; fetching values
 //     OwnerLane.swift      writes: stamp, log, send, decide, commit, land
 //     Landings.swift       records of other sites and assertions: compare, apply
@@ -37,6 +39,8 @@ public final class LaneNode {
     let fingerprint: RingFingerprint
     /// All lanes of the group but this one.
     let siblingIDs: [LaneID]
+    /// Reads may ask a key's backup although its primary is well.
+    let spreadsReads: Bool
 
     /// All connections of the lane; the shell shares it.
     public let connections = ConnectionTable()
@@ -83,6 +87,9 @@ public final class LaneNode {
     var clientReport = ClientReport()
     /// Clients with half a request when they were last heard.
     var halfSent: [ConnectionID] = []
+    /// Where reads are spread: the backup's turn was last.
+    var wasBackupsTurn = false
+    var hotKeys: HotKeys
     var serverOf = ConnectionMap<Int>()
     var links = ConnectionMap<PeerLink>()
     var servers: [BackendServer]
@@ -226,6 +233,8 @@ public final class LaneNode {
         let site = configuration.site
         clientMemory = ClientMemory(bytesMax: site.clients.memoryBytesMax / site.loops)
         listeners = configuration.numberedListeners
+        spreadsReads = site.reads != .primary && !site.backups.isEmpty
+        hotKeys = HotKeys(seed: seed, at: now.monotonicMicroseconds)
         primaryRing = Continuum(flavour: federation.flavour, servers: federation.servers)
         backupRing =
             site.backups.isEmpty

@@ -105,6 +105,22 @@ enum Limits {
     static let deadOnArrivalMicroseconds: UInt64 = 86_400_000_000
     /// How far ahead of this machine's clock another lane's may be before it is no longer listened to, in microseconds.
     static let clockRefusedMicroseconds: UInt64 = 86_400_000_000
+    /// One of so many keys that are read is looked at, on average.
+    static let hotSampleReads = 64
+    /// Keys that are counted at a time. One that is read more often than one in so many is among them.
+    static let hotKeysMax = 64
+    /// Keys that an operator is told of.
+    static let hotKeysToldMax = 32
+    /// How often a sixteenth of what was counted is forgotten, in microseconds: half of it is over after some eleven of them.
+    static let hotForgetMicroseconds: UInt64 = 1_000_000
+    /// A key that was seen less often lately is not told of: it may be chance.
+    static let hotSamplesMin = 4.0
+    /// Where hot keys are read from both servers: a key's share of all reads in percent from which on it is …
+    static let hotSharePercentMin = 1.0
+    /// … if it is read so often in a second.
+    static let hotReadsPerSecondMin = 100.0
+    /// Keys that are read from both servers at a time.
+    static let hotInTurnMax = 16
     /// Clock offset of a peer above which an alarm is raised, in microseconds.
     static let clockAlarmMicroseconds: UInt64 = 500_000
 }

@@ -476,9 +476,10 @@ extension LaneNode {
 
     // MARK: Replies
 
+    /// True when a read may ask another server than the one that decided the write.
     private func isAnswerHeld(_ operation: Operation) -> Bool {
-        operation.authority != operation.place.primary && operation.key != allKeys && backupKnowsMore(operation.place)
-            && !isPlanted(.answersEarly)
+        guard spreadsReads || operation.authority != operation.place.primary else { return false }
+        return operation.key != allKeys && (spreadsReads || backupKnowsMore(operation.place)) && !isPlanted(.answersEarly)
     }
 
     /// Has the operation wait until a server has done everything that it was sent so far.
@@ -487,8 +488,8 @@ extension LaneNode {
         ask(server, .passed(operation), .meta) { Command.noop(into: $0) }
     }
 
-    /// Answers the client of a committed write. While the backup decides for a primary that came back empty, reads still look at the
-    /// primary first: the client must not hear of the write before it has landed there, too.
+    /// Answers the client of a committed write. Where reads may ask either server, and while the backup decides for a primary that came
+    /// back empty, at which reads still look first, the client must not hear of the write before the other server has it, too.
     private func answerClient(_ operation: Operation, _ kind: ReplyKind, _ bytes: [UInt8]) {
         if isAnswerHeld(operation) {
             operation.heldAnswer = (kind, bytes)

@@ -278,9 +278,9 @@ extension LaneNode {
         case .read(let client, let number, let fallback):
             let missed = reply.kind == .end || reply.kind == .en
             if missed && fallback {
-                askBackup(server, client, number, expected)
+                askOther(than: server, client, number, expected)
             } else {
-                if server.isBackup && !missed && expected.shape != .stats { noteBackupRead(server, expected) }
+                if server.isBackup && !fallback && !missed && expected.shape != .stats { noteBackupRead(server, expected) }
                 deliver(client, number, reply.kind, shown(bytes, reply, from: server))
             }
             server.sent.consume(expected.sentBytes)

@@ -68,13 +68,17 @@ extension LaneNode {
         return place.both.first { servers[$0].acceptsWrites }
     }
 
-    /// The server that a read asks first, and whether a miss there is asked of the backup.
-    func readPlan(at place: Place, _ key: UnsafeRawBufferPointer, wantsToken: Bool) -> (server: Int, fallback: Bool)? {
+    /// The server that a read asks first, and whether a miss there is asked of the key's other server.
+    func readPlan(at place: Place, _ key: UnsafeRawBufferPointer, wantsToken: Bool, _ turn: ReadTurn = .primary) -> (
+        server: Int, fallback: Bool
+    )? {
         let primary = servers[place.primary]
         guard let backup = place.backup.map({ servers[$0] }) else { return primary.holds(key) ? (primary.index, false) : nil }
         if primary.holdsForAll(key) {
             guard backupKnowsMore(place) && backup.holdsForAll(key), wantsToken || primary.lacksItems else {
-                return (primary.index, false)
+                // What the backup lacks, an eviction may have taken from it: the primary has the last word.
+                return turn.isBackups(primary, backup) && !backupKnowsMore(place) && backup.holdsForAll(key)
+                    && takesTurns(backup) ? (backup.index, true) : (primary.index, false)
             }
             // A token must come from the server that will compare it.
             return wantsToken ? (backup.index, false) : (primary.index, true)

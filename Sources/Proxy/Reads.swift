@@ -1,5 +1,5 @@
 // Reads: straight to the key's primary over this lane's own connection, with the backup as fallback (`federation.md`
-// section 3). A retrieval of many keys is a `Gather`.
+// section 3), or to either (`Spreading.swift`). A retrieval of many keys is a `Gather`.
 
 import Configuration
 import Kernel
@@ -21,7 +21,7 @@ extension LaneNode {
             return true
         }
         let key = request.key.of(bytes)
-        read(key, session, .get, shape: .retrieval, silence: nil, wantsToken: withCAS) {
+        read(key, session, .get, shape: .retrieval, silence: nil, wantsToken: withCAS, asksPrimary: withCAS) {
             Command.get(key: key, withCAS: withCAS, into: $0)
         }
         return true
@@ -70,7 +70,7 @@ extension LaneNode {
             request.encodeMetaReply("EN", from: bytes, into: miss)
             read(
                 key, session, tally, shape: .meta, silence: request.silence, wantsToken: wantsToken,
-                miss: [UInt8](miss.readable),
+                asksPrimary: request.isAnsweredByOneServer, miss: [UInt8](miss.readable),
                 missKind: .en
             ) { request.encode(from: bytes, into: $0) }
             return true
@@ -80,11 +80,13 @@ extension LaneNode {
     /// Asks the server that knows a key; without one, it is a miss or an error, as the site wants it.
     private func read(
         _ key: UnsafeRawBufferPointer, _ session: ClientSession, _ tally: Tally, shape: ReplyShape,
-        silence: Silence?, wantsToken: Bool, miss: [UInt8] = Array("END\r\n".utf8), missKind: ReplyKind = .end,
+        silence: Silence?, wantsToken: Bool, asksPrimary: Bool, miss: [UInt8] = Array("END\r\n".utf8), missKind: ReplyKind = .end,
         command: (ByteQueue) -> Void
     ) {
         let place = route(key)
-        let plan = readPlan(at: place, key, wantsToken: wantsToken)
+        sampleRead(key)
+        let turn = spreadsReads && !asksPrimary ? turn(of: session, key) : .primary
+        let plan = readPlan(at: place, key, wantsToken: wantsToken, turn)
         let reply = session.expectReply(
             silence: silence, path: plan.map { $0.fallback ? -1 : $0.server } ?? -1, isWrite: false, tally: tally)
         guard let plan else {
@@ -97,19 +99,21 @@ extension LaneNode {
         }
         let server = servers[plan.server]
         server.reads += 1
+        if plan.fallback && server.isBackup { counters.spreadReads += 1 }
         ask(server, .read(session.connection, reply, fallback: plan.fallback), shape, keeping: true, command)
     }
 
     // MARK: Fallback
 
-    /// A recovering primary missed: the backup is asked the same. The command is the first that the primary keeps.
-    func askBackup(_ primary: BackendServer, _ client: ConnectionID, _ number: UInt64, _ expected: Expected) {
-        let command = UnsafeRawBufferPointer(rebasing: primary.sent.readable[0..<expected.sentBytes])
-        guard let key = keyOfRead(command), let backup = route(key).backup, servers[backup].holdsForAll(key) else {
-            return deliverMiss(client, number, expected.shape, command)
-        }
-        counters.backupReads += 1
-        ask(servers[backup], .read(client, number, fallback: false), expected.shape, keeping: true) { $0.append(command) }
+    /// A recovering primary missed, or a backup whose turn it was: the key's other server is asked the same. The command is the first
+    /// that the server keeps.
+    func askOther(than server: BackendServer, _ client: ConnectionID, _ number: UInt64, _ expected: Expected) {
+        let command = UnsafeRawBufferPointer(rebasing: server.sent.readable[0..<expected.sentBytes])
+        guard let key = keyOfRead(command), let other = route(key).both.first(where: { $0 != server.index }),
+            servers[other].holdsForAll(key)
+        else { return deliverMiss(client, number, expected.shape, command) }
+        if servers[other].isBackup { counters.backupReads += 1 }
+        ask(servers[other], .read(client, number, fallback: false), expected.shape, keeping: true) { $0.append(command) }
     }
 
     /// The connection broke under a read: the key's other server is asked, if there is one; it never hangs.
@@ -120,7 +124,7 @@ extension LaneNode {
             if let key = keyOfRead(bytes) {
                 let place = route(key)
                 for other in place.both where other != server.index && servers[other].holdsForAll(key) {
-                    counters.backupReads += 1
+                    if servers[other].isBackup { counters.backupReads += 1 }
                     return ask(servers[other], .read(client, number, fallback: false), shape, keeping: true) { $0.append(bytes) }
                 }
                 if configuration.site.unreachable == .error {

@@ -42,7 +42,19 @@ extension LaneNode {
         status.log.lastSegment = log.segment
         status.log.committedPosition = committed.raw
         status.log.message = logFailure
+        status.hot = hotStatus(at: now)
         return status
+    }
+
+    private func hotStatus(at now: Instant) -> HotStatus {
+        let monotonic = now.monotonicMicroseconds
+        var hot = HotStatus(readsPerSecond: hotKeys.readsPerSecond(at: monotonic))
+        hot.keys = hotKeys.hottest(at: monotonic, most: Limits.hotKeysToldMax).map { key in
+            HotKeyStatus(
+                key: KeyText.escaped(key.key), readsPerSecond: key.readsPerSecond,
+                servers: route(key.key).both.map { servers[$0].definition.name })
+        }
+        return hot
     }
 
     private func age(ofStamp stamp: UInt64, at now: Instant) -> Double {

@@ -24,6 +24,7 @@ extension LaneNode {
         tendBarriers()
         forgetRefills()
         tendRefill()
+        hotKeys.forget(at: monotonic)
         drainAll()
         logUpkeep()
         updateFloors()

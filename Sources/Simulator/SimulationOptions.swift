@@ -70,6 +70,8 @@ public struct SiteOptions: Sendable {
     public var itemBytesMax: Int
     /// Clients of the site.
     public var clients: Int
+    /// Which of a key's servers a read asks.
+    public var reads = Site.Reads.primary
 }
 
 /// Everything that a run is drawn from.
@@ -147,6 +149,10 @@ public struct SimulationOptions: Sendable {
         backendSlowness = [1, 1, 1, 8, 30][random.below(5)]
         slotCount = [4, 16, 64][random.below(3)]
         flushes = random.chance(0.25)
+        // Drawn last, so that what else a seed means stays what it was.
+        for index in sites.indices where sites[index].backups > 0 && random.chance(0.3) {
+            self.sites[index].reads = random.chance(0.5) ? .inTurn : .leastOutstanding
+        }
     }
 
     private static func drawFaults(_ random: inout SeededRandom) -> FaultKinds {
@@ -161,7 +167,10 @@ public struct SimulationOptions: Sendable {
 
     /// One line for people.
     public var description: String {
-        let shape = sites.map { "\($0.proxies)x\($0.lanes) proxies, \($0.backups) backups, \($0.durability.rawValue)" }
+        let shape = sites.map { site in
+            "\(site.proxies)x\(site.lanes) proxies, \(site.backups) backups, \(site.durability.rawValue)"
+                + (site.reads == .primary ? "" : ", reads \(site.reads.rawValue)")
+        }
         return
             "sites [\(shape.joined(separator: "; "))], \(primaries) primaries, faults \(faults.description), \(hotKeys) hot keys"
             + (flushes ? ", flushes" : "")

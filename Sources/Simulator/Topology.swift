@@ -31,7 +31,7 @@ enum Topology {
     static func site(_ index: Int, _ options: SimulationOptions) -> Site {
         let shape = options.sites[index]
         let name = siteNames[index]
-        return Site(
+        var site = Site(
             name: name,
             primaries: (0..<options.primaries).map {
                 Backend(name: "cache\($0)", weight: 1, address: HostPort(host: "\(name)-cache\($0)", port: 11_211))
@@ -43,6 +43,8 @@ enum Topology {
             loops: shape.lanes, durability: shape.durability, unreachable: .miss, flush: options.flushes ? .federation : .local,
             times: times(),
             segmentBytes: SimulationOptions.segmentBytes)
+        site.reads = shape.reads
+        return site
     }
 
     private static func proxy(_ name: String) -> SiteProxy {

@@ -1,4 +1,4 @@
-// What a proxy tells its operators: the JSON of the admin endpoint's /status, which `meridian status` and `meridian lag`
+// What a proxy tells its operators: the JSON of the admin endpoint's /status, which `meridian status`, `lag` and `hot`
 // read and /metrics is made from. Lanes fill it, the daemon serves it, the command line prints it.
 
 /// One proxy process, as its admin endpoint reports it.
@@ -50,6 +50,8 @@ public struct LaneStatus: Codable, Sendable {
     public var siblings: [SiblingStatus] = []
     /// What the lane's log holds.
     public var log = LogStatus()
+    /// What the lane's clients read most; nil from a proxy that is too old to say.
+    public var hot: HotStatus?
 
     /// An empty report for a lane.
     public init(lane: String, state: String) {

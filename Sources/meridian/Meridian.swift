@@ -17,6 +17,8 @@ struct Meridian: ParsableCommand {
               meridian lag --config north.yaml --watch
             The same as a monitoring plugin:
               meridian lag --config north.yaml --warn 1s --crit 5s
+            Which keys are read most?
+              meridian hot --config north.yaml
             Where does a key live?
               meridian ring user:1234 --config north.yaml south.yaml
             What would another ring move?
@@ -38,6 +40,6 @@ struct Meridian: ParsableCommand {
             """,
         version: MeridianVersion.text,
         subcommands: [
-            StatusCommand.self, LagCommand.self, RingCommand.self, CheckConfigCommand.self, MagentCommand.self,
+            StatusCommand.self, LagCommand.self, HotCommand.self, RingCommand.self, CheckConfigCommand.self, MagentCommand.self,
         ])
 }

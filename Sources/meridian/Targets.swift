@@ -1,4 +1,4 @@
-// Which proxies a command is about: options that status, lag and ring share.
+// Which proxies a command is about: options that status, lag, hot and ring share.
 
 import ArgumentParser
 import Configuration

@@ -136,8 +136,16 @@ import Testing
             "north.yaml:1:13: durability cannot be 'tape'. Known here: memory, disk."
         ),
         (
+            "site: north", "reads: turns\nsite: north",
+            "north.yaml:1:8: reads cannot be 'turns'. Known here: primary, hot-in-turn, in-turn, least-outstanding."
+        ),
+        (
+            "site: north", "reads: in-turn\nsite: north",
+            "north.yaml:1:8: reads is in-turn, and the site has no backups that could be read from. List its backups, or use primary."
+        ),
+        (
             "site: north", "flush_all: deny\nsite: north",
-            "north.yaml:1:1: 'flush_all' is not known in the site file. Known here: site, federation, servers, backups, proxies, authority, loops, durability, unreachable-reads, flush, refill-keys-per-second, times, log-segment, connections-max, connections-over, memory-max, unix-mode, unix-group, user, group."
+            "north.yaml:1:1: 'flush_all' is not known in the site file. Known here: site, federation, servers, backups, proxies, authority, loops, durability, reads, unreachable-reads, flush, refill-keys-per-second, times, log-segment, connections-max, connections-over, memory-max, unix-mode, unix-group, user, group."
         ),
         (
             "site: north", "unreachable_reads: miss\nsite: north",

@@ -82,6 +82,7 @@ import Testing
               - {name: backup1, address: "[fd00::9]:11211", weight: 3}
             loops: 4
             durability: disk
+            reads: least-outstanding
             unreachable-reads: error
             flush: deny
             log-segment: 128 MiB
@@ -99,6 +100,7 @@ import Testing
         #expect(site.backups == [Backend(name: "backup1", weight: 3, address: HostPort(host: "fd00::9", port: 11_211))])
         #expect(site.loops == 4)
         #expect(site.durability == .disk)
+        #expect(site.reads == .leastOutstanding)
         #expect(site.unreachable == .error)
         #expect(site.flush == .deny)
         #expect(site.segmentBytes == 128 << 20)

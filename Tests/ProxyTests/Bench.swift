@@ -22,6 +22,7 @@ struct BenchPlan {
     var primaries = 1
     var hasBackup = true
     var durability = Site.Durability.memory
+    var reads = Site.Reads.primary
     var unreachable = Site.UnreachableReads.miss
     var flush = Site.FlushPolicy.local
     var crossing: [CrossingRule] = []
@@ -64,6 +65,7 @@ struct BenchPlan {
                     certificatePath: "", keyPath: "", clientConnectionsMax: 100)
             }, loops: 1, durability: durability, unreachable: unreachable, flush: flush, times: times,
             segmentBytes: segmentBytes)
+        site.reads = reads
         site.clients.memoryBytesMax = memoryBytesMax
         site.refillKeysPerSecond = refillKeysPerSecond
         return site

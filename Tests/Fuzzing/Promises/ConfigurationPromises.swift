@@ -139,6 +139,7 @@ private enum SiteSeeds {
         loops: 4
         durability: disk
         flush: federation
+        reads: in-turn
         unreachable-reads: error
         connections-max: 100
         log-segment: 128MiB

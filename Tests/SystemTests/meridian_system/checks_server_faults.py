@@ -12,7 +12,7 @@ from meridian_system import verified_load, workers
 from meridian_system.checks_faults import BACKEND_TIMEOUT_SECONDS
 from meridian_system.client import Client, Endpoint, retrieve, store
 from meridian_system.compare import read_server
-from meridian_system.federation import Federation, Site
+from meridian_system.federation import Federation, Options, Site
 from meridian_system.memcached import Memcached, unprivileged_user
 from meridian_system.namespaces import SOUTH_ADDRESS
 from meridian_system.processes import wait_until
@@ -126,7 +126,7 @@ _FAULTS = [
 _CUT = _Fault("network cut", _cut, _heal, silent=True)
 
 
-def check_server_faults(world: World) -> str:
+def check_server_faults(world: World, settings: str = "") -> str:
     """No stale value, no wrong value, no miss of what a server still holds, no hang, whatever happens to one primary.
 
     What clients may see, and why (the sections are those of the federation's design):
@@ -146,13 +146,15 @@ def check_server_faults(world: World) -> str:
 
     Afterwards every key is read through every proxy, and every server is read around them: what is left there, primary or
     backup, may only be what may be read. First it is shown that planted values and a planted loss are found.
+
+    `settings` are further lines for the site file: what spreads reads over both servers must change nothing of this.
     """
     planted = _planted(world)
     rows: list[_Row] = []
     complaints: list[str] = []
     faults = [*_FAULTS, _CUT] if world.wire is not None else _FAULTS
     for number, fault in enumerate(faults):
-        with one_site(world, f"server-faults-{number + 1}") as federation:
+        with one_site(world, f"server-faults-{settings.replace(': ', '-')}{number + 1}", settings) as federation:
             row = _run(world, federation, fault)
             found = _complaints(row, fault)
             if found:
@@ -172,11 +174,14 @@ def check_server_faults(world: World) -> str:
 
 
 @contextlib.contextmanager
-def one_site(world: World, name: str) -> Iterator[OneSite]:
+def one_site(world: World, name: str, settings: str = "") -> Iterator[OneSite]:
     """A fresh site, and a whole wire before and after."""
     if world.wire is not None:
         world.wire.heal()
-    federation = OneSite(world.folder / name, world.binaries, world.supervisor, wire=world.wire, ports=world.ports)
+    options = Options(settings=settings)
+    federation = OneSite(
+        world.folder / name, world.binaries, world.supervisor, wire=world.wire, options=options, ports=world.ports
+    )
     federation.move_victim(world)
     try:
         federation.start()

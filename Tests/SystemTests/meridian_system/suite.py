@@ -29,6 +29,7 @@ from meridian_system.checks_flush import check_flush
 from meridian_system.checks_limits import check_connections_max, check_doors, check_idle, check_open_files, check_privileges
 from meridian_system.checks_magent import check_backup, check_placement, check_start
 from meridian_system.checks_php import check_php
+from meridian_system.checks_reads import check_reads
 from meridian_system.checks_refill import check_refill
 from meridian_system.checks_reload import check_moved_server, check_reload
 from meridian_system.checks_server_faults import check_server_faults
@@ -220,6 +221,7 @@ def main() -> int:
         "refill": check_refill,
         "reload under load": check_reload,
         "reload moves a server": check_moved_server,
+        "server faults, reads in turn": lambda world: check_server_faults(world, "reads: in-turn"),
         "magent placement": check_placement,
         "magent backup": check_backup,
         "magent start": check_start,
@@ -238,6 +240,7 @@ def main() -> int:
         "crowds": check_crowd,
         "clients' memory": check_memory,
         "fair turns": check_turns,
+        "reads": check_reads,
         "connections-max": check_connections_max,
         "open files": check_open_files,
         "idle clients": check_idle,
