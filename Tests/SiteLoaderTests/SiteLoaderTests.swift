@@ -59,7 +59,7 @@ final class Folder {
                 "site file /nowhere/north.yaml cannot be read: No such file"))
         let file = try folder.write("site.yaml", template("site.yaml"))
         let text = message { _ = try loadSite(path: file) }
-        #expect(text.hasPrefix("\(file):7:13: the shared file \(folder.path)/federation.yaml cannot be read: No such file"))
+        #expect(text.hasPrefix("\(file):8:13: the shared file \(folder.path)/federation.yaml cannot be read: No such file"))
     }
 
     @Test func `folders, pictures and endless files are refused`() throws {
