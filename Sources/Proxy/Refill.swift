@@ -88,9 +88,11 @@ extension LaneNode {
         }
     }
 
-    /// This lane, and no other, refills the server; and it can be done.
+    /// This lane, and no other, refills the server; and it can be done. Even if it knows nobody who could have what the server lost:
+    /// others may wait to be told so.
     private func maySupervise(_ server: BackendServer) -> Bool {
-        state == .serving && server.lacksItems && server.isUp && owner(of: Array(server.definition.name.utf8)) == laneID
+        state == .serving && server.emptied > server.refilledTo && server.isUp
+            && owner(of: Array(server.definition.name.utf8)) == laneID
     }
 
     private func beginRefill() {

@@ -195,6 +195,23 @@ import Testing
         #expect(bench.node.servers[0].lacksItems, "and emptied again")
     }
 
+    @Test("When nobody is left who could have what a server lost, the others are told so (seed 2390)")
+    func nobodyLeft() throws {
+        var plan = Self.plan
+        plan.proxies = ["n1", "n2"]
+        plan.primaries = 8
+        plan.hasBackup = false
+        let bench = Bench.serving(plan)
+        let link = try bench.linkSibling()
+        let owners = bench.node.servers.map { bench.node.owner(of: Array($0.definition.name.utf8)) }
+        #expect(Set(owners) == [Bench.n1, Bench.n2])
+        _ = try bench.messages(link)
+        for server in owners.indices { bench.tell(link, .backend(server: UInt16(server), cutOff: false, emptied: 20)) }
+        for _ in owners { bench.advance(milliseconds: 100) }
+        let told = try bench.messages(link).compactMap { if case .refilled(let server, 20, _) = $0 { Int(server) } else { nil } }
+        #expect(told.sorted() == owners.indices.filter { owners[$0] == Bench.n1 }, "by the lane that refills it, and no other")
+    }
+
     @Test("A server that is emptied while it is refilled is refilled from the beginning")
     func emptiedAgain() throws {
         let wires = try restarted("cache1")
