@@ -5,10 +5,20 @@
 //
 // Local and backend connections skip the handshake; accepted ones begin at handshaking (peers, and clients that speak TLS) or open.
 
+import Configuration
 import EventLoop
 import Kernel
 import Proxy
 import TLS
+
+/// A host that was dialled by name.
+final class DialledName {
+    let address: HostPort
+    /// What the name meant.
+    var meaning: IPAddress?
+
+    init(_ address: HostPort) { self.address = address }
+}
 
 /// One connection of one lane.
 final class Connection {
@@ -48,6 +58,8 @@ final class Connection {
     var addresses: ArraySlice<SocketAddress> = []
     /// Where it goes, for messages.
     var target = ""
+    /// The name that it was dialled by, if that is not an address.
+    var name: DialledName?
     /// The core does not want to hear from it.
     var isPaused = false
     /// The last write left something over.

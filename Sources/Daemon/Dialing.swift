@@ -50,20 +50,47 @@ extension LaneShell {
             connection.addresses = [numeric]
             return connectNext(connection)
         }
+        connection.name = DialledName(address)
+        look(up: address, for: connection.id)
+    }
+
+    private func look(up address: HostPort, for id: ConnectionID) {
         let mailbox = shared.mailboxes[number]
-        let id = connection.id
         shared.resolver.resolve(host: address.host, port: address.port) { mailbox.post(.resolved(id, $0)) }
+    }
+
+    /// Looks a server's name up once more. An address is what it is.
+    func lookUpAgain(_ id: ConnectionID) {
+        guard let connection = connection(id), connection.phase == .open, let name = connection.name else { return }
+        look(up: name.address, for: id)
     }
 
     /// A host name was looked up; the connection may be gone by now.
     func resolved(_ id: ConnectionID, _ answer: Resolver.Answer) {
-        guard let connection = connection(id), connection.phase == .resolving else { return }
+        guard let connection = connection(id) else { return }
+        if connection.phase == .open { return compare(connection, answer) }
+        guard connection.phase == .resolving else { return }
         switch answer {
         case .success(let addresses):
             connection.addresses = addresses[...]
             connectNext(connection)
         case .failure(let error): lose(connection, error.description)
         }
+    }
+
+    /// A name that cannot be looked up, as long as the connection stands, is nobody's trouble.
+    private func compare(_ connection: Connection, _ answer: Resolver.Answer) {
+        guard case .success(let addresses) = answer, let meaning = connection.name?.meaning,
+            !addresses.contains(where: { $0.ip == meaning })
+        else { return }
+        step(.moved(connection.id))
+    }
+
+    /// A server that is known by name has been reached: where it was the last time?
+    private func noteReached(_ connection: Connection) {
+        guard case .backend = connection.purpose, let name = connection.name, let meaning = name.meaning else { return }
+        let last = serversMet.updateValue(meaning, forKey: name.address)
+        if let last, last != meaning { step(.moved(connection.id)) }
     }
 
     /// Tries the host's next address.
@@ -74,6 +101,7 @@ extension LaneShell {
                 connection.socket = try Socket.connect(
                     loop, to: address, role: Role.connection.rawValue, token: token(connection.id))
                 if case .backend = connection.purpose { connection.socket?.abortOnClose() }
+                connection.name?.meaning = address.ip
                 connection.phase = .connecting
                 return
             } catch {
@@ -96,6 +124,7 @@ extension LaneShell {
         }
         if case .dialledPeer(_, let lane) = connection.purpose { return beginTLS(connection, lane) }
         opened(connection)
+        noteReached(connection)
         step(.connected(connection.id))
     }
 

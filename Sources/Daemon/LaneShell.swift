@@ -37,6 +37,8 @@ final class LaneShell {
     private(set) var running: Running
     /// Loop 0 has the process's front desk: signals, peers that arrive, unix sockets, the admin endpoint.
     var front: FrontDesk?
+    /// What each server's name meant when it was last reached, for those that are known by name.
+    var serversMet: [HostPort: IPAddress] = [:]
 
     /// Both clocks, as they were when this turn began.
     private(set) var now = Clock.now()
@@ -254,6 +256,7 @@ final class LaneShell {
             if let connection = connection(id) { close(connection, flush: flush) }
         case .pause(let id): setPaused(id, true)
         case .resume(let id): setPaused(id, false)
+        case .lookUp(let id): lookUpAgain(id)
         case .prepareSegment(let segment): files.prepare(segment)
         case .deleteSegment(let segment): files.delete(segment)
         case .sync: syncAsked = true

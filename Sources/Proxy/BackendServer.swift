@@ -137,6 +137,8 @@ final class BackendServer {
     var connectingSince: UInt64 = 0
     /// When it was last asked anything, in monotonic microseconds.
     var askedAt: UInt64 = 0
+    /// When its name was last looked up.
+    var lookedUpAt: UInt64 = 0
     /// When it last sent anything.
     var heardAt: UInt64 = 0
     var message = "not yet connected"
@@ -162,6 +164,9 @@ final class BackendServer {
         definition.address = address
         hasMoved = true
     }
+
+    /// Its name means another address from now on.
+    func noteMoved() { hasMoved = true }
 
     var recovering: Bool { !recoveringFrom.isEmpty }
     /// A miss may mean that it was lost, and not that there is nothing.

@@ -326,6 +326,7 @@ public final class LaneNode {
         case .drained(let id): drained(id)
         case .stalled(let id): stalled(id)
         case .closed(let id, let reason, let cause): closed(id, reason, cause)
+        case .moved(let id): serverOf[id].map { nameMoved(servers[$0]) }
         case .synced(let offset): synced(offset)
         case .segmentReady(let segment): segmentReady(segment)
         case .segmentFailed(let segment, let reason): segmentFailed(segment, reason)

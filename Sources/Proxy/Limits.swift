@@ -2,6 +2,8 @@
 enum Limits {
     /// How long a server may be left alone before it is asked for a sign of life.
     static let probeMicroseconds: UInt64 = 1_000_000
+    /// How often the name of a server that is connected is looked up, in microseconds.
+    static let lookUpMicroseconds: UInt64 = 30_000_000
     /// Replies to a client that wait, if more are under way, until there are so many bytes.
     static let patientBytesMax = 16 << 10
     /// Replies that one client connection may have outstanding before its commands wait.

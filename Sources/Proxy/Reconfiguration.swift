@@ -4,7 +4,8 @@
 //     limits, times      looked up where they are used: the new ones hold from the next time on
 //     listeners          who came in stays in; what they ask for, they ask of those who come
 //     memory-max         at once; past the new one the worst are closed, as ever
-//     servers' addresses the connection is dropped and made anew, and the server is flushed unless it is the same process
+//     servers' addresses the connection is dropped and made anew, and the server is flushed unless it is the same process;
+//                        the same when a server's name is looked up, now and then, and means another address
 
 import Configuration
 import Kernel
@@ -28,13 +29,29 @@ extension LaneNode {
     /// new one is met as after a restart, save that its memory is not taken to be empty.
     private func move(_ server: BackendServer, to address: HostPort) {
         say(.notice, "memcached moves server=\(server.definition.name) from=\(server.definition.address) to=\(address)")
+        leave(server, "it has moved to \(address)")
+        server.move(to: address)
+        if !finished { connect(server) }
+    }
+
+    /// The same, where the address stands in the network's name service.
+    func nameMoved(_ server: BackendServer) {
+        say(
+            .notice,
+            "memcached moves server=\(server.definition.name): \(server.definition.address.host) means another address now")
+        server.noteMoved()
+        // Just found out while it is dialled: it is dialled at the new address.
+        guard server.phase != .connecting else { return }
+        leave(server, "its name means another address now")
+        if !finished { connect(server) }
+    }
+
+    private func leave(_ server: BackendServer, _ reason: String) {
         if let refill, refill.source == server.index || refill.target == server.index {
             abandon(refill, "\(server.definition.name) moves")
         }
-        drop(server, "it has moved to \(address)")
-        server.move(to: address)
+        drop(server, reason)
         server.attempts = 0
         server.retryAt = monotonic
-        if !finished { connect(server) }
     }
 }

@@ -35,6 +35,9 @@ public enum Input: Sendable {
     case stalled(ConnectionID)
     /// The connection is gone, or could not be made; `reason` is for people. The shell releases the id afterwards.
     case closed(ConnectionID, reason: String, cause: CloseCause = .lost)
+    /// The name of the memcached at the other end means another address than the one that the connection leads to; or, just before
+    /// `connected`, the connection leads to another address than the last one did.
+    case moved(ConnectionID)
     /// Everything in the log below this offset is on the disk.
     case synced(LogOffset)
     /// The segment file exists at its full size, so that writing into it cannot run out of space.
@@ -99,6 +102,8 @@ public enum Effect: Sendable {
     case connect(ConnectionID, Endpoint)
     /// Close once the outgoing queue is empty (`flush`) or at once. No `closed` input follows; the shell releases the id.
     case close(ConnectionID, flush: Bool)
+    /// Look up anew the name under which this memcached was dialled; answered by `moved`, or not at all.
+    case lookUp(ConnectionID)
     /// Stop reading from this connection until told otherwise.
     case pause(ConnectionID)
     /// Read from this connection again.

@@ -86,6 +86,7 @@ extension LaneNode {
                 } else {
                     repair(server)
                     probe(server)
+                    lookUp(server)
                 }
             }
         }
@@ -96,6 +97,13 @@ extension LaneNode {
     private func probe(_ server: BackendServer) {
         guard server.isUp, server.expected.isEmpty, monotonic - server.askedAt >= Limits.probeMicroseconds else { return }
         ask(server, .probe, .meta) { Command.noop(into: $0) }
+    }
+
+    /// A server that is known by name may be elsewhere by now, although somebody still answers where it was.
+    private func lookUp(_ server: BackendServer) {
+        guard let connection = server.connection, monotonic - server.lookedUpAt >= Limits.lookUpMicroseconds else { return }
+        server.lookedUpAt = monotonic
+        effects.actions.append(.lookUp(connection))
     }
 
     private func tendLinks() {

@@ -215,6 +215,7 @@ extension World {
             guard node.connections.isOpen(id) else { return }
             if flush { closing.append(id) } else { closeNow(host, node, id, flush: false) }
         case .pause, .resume: break
+        case .lookUp: break  // names mean what they meant
         case .prepareSegment(let number): prepare(host, number)
         case .deleteSegment(let number):
             tell(host.name, "deletes segment \(number)")

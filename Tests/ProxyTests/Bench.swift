@@ -90,6 +90,8 @@ final class Bench {
     /// Connections whose other end reads nothing, and those of them of which the lane has been told.
     private var stalled: [ConnectionID: Bool] = [:]
     private(set) var lines: [String] = []
+    /// Connections whose server's name was to be looked up again.
+    private(set) var lookedUp: [ConnectionID] = []
     private(set) var finished = false
     /// How often counting began anew.
     private(set) var resets = 0
@@ -204,6 +206,7 @@ final class Bench {
             closed.insert(id)
             paused.remove(id)
             node.connections.release(id)
+        case .lookUp(let id): lookedUp.append(id)
         case .prepareSegment(let segment) where segmentsWait: waitingSegments.append(segment)
         case .prepareSegment(let segment):
             reports.append(diskIsFull ? .segmentFailed(segment, reason: "No space left on device") : .segmentReady(segment))

@@ -128,6 +128,35 @@ import Testing
         #expect(bench.heard(client) == "VALUE k 0 1\r\nx\r\nEND\r\n")
     }
 
+    @Test(
+        "A server's name is looked up now and then; when it means another address, the server there is flushed before it is used")
+    func nameMoved() throws {
+        let bench = Bench.serving()
+        let old = bench.backend("cache1")
+        for _ in 0..<35 {
+            bench.advance(milliseconds: 1_000)
+            for name in ["cache1", "backup1"] where bench.commands(name) == "mn\r\n" { bench.answer(name, "MN\r\n") }
+        }
+        #expect(bench.lookedUp.filter { $0 == old }.count == 2, "at once, and 30 s later")
+        bench.step(.moved(old))
+        bench.settle()
+        #expect(bench.closed.contains(old))
+        #expect(bench.lines.contains { $0.contains("memcached moves server=cache1: cache1 means another address now") })
+        let server = try bringUp(bench, at: "cache1", pid: 77)
+        #expect(server != old)
+        #expect(bench.heard(server) == "flush_all\r\n")
+    }
+
+    @Test("A server that comes back at another address is flushed, too: it may be another one")
+    func cameBackElsewhere() throws {
+        let bench = Bench.serving()
+        bench.lose(bench.backend("cache1"))
+        bench.advance(milliseconds: 1_000)
+        bench.step(.moved(bench.backend("cache1")))
+        let server = try bringUp(bench, at: "cache1", pid: 77)
+        #expect(bench.heard(server) == "flush_all\r\n")
+    }
+
     @Test("The same memcached under another address keeps what it holds")
     func renamed() throws {
         let bench = Bench.serving()

@@ -28,6 +28,7 @@ from meridian_system.checks_durability import check_disk
 from meridian_system.checks_flush import check_flush
 from meridian_system.checks_limits import check_connections_max, check_doors, check_idle, check_open_files, check_privileges
 from meridian_system.checks_magent import check_backup, check_placement, check_start
+from meridian_system.checks_names import check_names
 from meridian_system.checks_php import check_php
 from meridian_system.checks_reads import check_reads
 from meridian_system.checks_refill import check_refill
@@ -219,6 +220,7 @@ def main() -> int:
         "flush everywhere": check_flush,
         "server faults": check_server_faults,
         "refill": check_refill,
+        "names": check_names,
         "reload under load": check_reload,
         "reload moves a server": check_moved_server,
         "server faults, reads in turn": lambda world: check_server_faults(world, "reads: in-turn"),
