@@ -441,67 +441,7 @@ extension LaneNode {
         }
     }
 
-    // MARK: Floors
-
-    /// No write of this lane's own at or below this stamp will be committed any more.
-    func originFloor() -> UInt64 {
-        var floor = min(clock.floorForLaterTicks(at: now), durableCeiling)
-        for operation in operations.all where operation.kind == .write || operation.kind == .doubt {
-            floor = min(floor, operation.version.stamp - 1)
-        }
-        for open in openIntents { floor = min(floor, open.record.version.stamp - 1) }
-        for doubted in doubts.values where isHeld(doubted) { floor = min(floor, doubted.version.stamp - 1) }
-        return floor
-    }
-
-    /// No landing of this lane at or below this stamp will be mirrored any more.
-    func landingFloor(above origin: UInt64) -> UInt64 {
-        var floor = origin
-        func hold(_ version: Version) { if version > .zero { floor = min(floor, version.stamp - 1) } }
-        for operation in operations.all {
-            hold(operation.version)
-            hold(operation.touch)
-        }
-        for assertion in assertions.values { floor = min(floor, assertion.floor) }
-        for fetch in fetches.values { hold(fetch.version) }
-        for awaited in awaitedTops { hold(awaited.version) }
-        if !wiped.isEmpty || oweBarrier { hold(index.barrier) }
-        for keyWork in work.values {
-            for case .landing(let record, _, _) in keyWork.waiters { hold(record.version) }
-        }
-        for purposes in logReads.values {
-            for case .top(_, let version, _) in purposes { hold(version) }
-        }
-        for (key, _) in unresolved {
-            hold(index[key]?.version ?? .zero)
-            hold(index[key]?.touch ?? .zero)
-        }
-        return floor
-    }
-
-    /// Nothing at or below this stamp will make this lane ask for an assertion any more.
-    func groupFloor(own: UInt64) -> UInt64 {
-        var floor = own
-        for id in siblingIDs { floor = min(floor, siblings[id]?.floor ?? 0) }
-        for elsewhere in configuration.elsewhere {
-            let loops = remoteLoops[SiteID(elsewhere.id)] ?? 0
-            if loops == 0 { return 0 }
-            for proxy in elsewhere.proxies {
-                for lane in 0..<loops {
-                    floor = min(floor, remoteFloors[LaneID(site: SiteID(elsewhere.id), proxy: proxy.id, lane: lane)] ?? 0)
-                }
-            }
-        }
-        return floor
-    }
-
-    func noteRemoteFloor(_ lane: LaneID, _ loops: UInt8, _ floor: UInt64, tell: Bool) {
-        if loops > 0 { remoteLoops[lane.site] = loops }
-        guard floor > remoteFloors[lane] ?? 0 else { return }
-        remoteFloors[lane] = floor
-        guard tell else { return }
-        for id in siblingIDs { siblings[id]?.link.map { send(.remoteFloor(lane: lane, loops: loops, floor: floor), on: $0) } }
-    }
+    // MARK: Heartbeats
 
     /// One heartbeat to one sibling.
     func beat(_ sibling: Sibling) {

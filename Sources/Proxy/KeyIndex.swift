@@ -142,6 +142,7 @@ struct KeyIndex {
     /// Lets go of what was stable already, wherever it stands in line, and of a value below a touch that was not: the touch is kept.
     /// For an index that comes from a log, which may hold a value long after another lane wrote the next one.
     mutating func dropSettled(upTo floor: UInt64, unless pinned: ([UInt8], KeyEntry) -> Bool = { _, _ in false }) {
+        if barrier > .zero, barrier.stamp <= floor { lowerBarrier() }
         for (key, entry) in entries where entry.version.stamp <= floor && !pinned(key, entry) {
             entries[key] = entry.touch.stamp > floor ? entry.touchAlone : nil
         }

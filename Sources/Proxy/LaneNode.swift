@@ -9,13 +9,16 @@
 //     Spreading.swift      which of a key's two servers a read asks
 //     HotKeys.swift        keys that are read most, by sampling
 //     Routing.swift        who owns a slot; passing on writes, records, assertions; fetching values
-//     OwnerLane.swift      writes: stamp, log, send, decide, commit, land
+//     OwnerLane.swift      writes: stamp, log, send, answer, land
+//     Outcomes.swift       … decide, commit or abort
 //     Landings.swift       records of other sites and assertions: compare, apply
 //     Repairs.swift        copies, and what a returned server missed
+//     Refill.swift         a server that came back empty, filled up in the background
 //     Barriers.swift       flush_all of the whole federation
 //     Doubts.swift         what nobody knows: outcomes of derived writes, values that are elsewhere
 //     Pipelines.swift      the connections to memcached and their replies
-//     Group.swift          links to the siblings, mirrors, floors
+//     Group.swift          links to the siblings, mirrors
+//     Floors.swift         below which nothing more can come, and what may be forgotten
 //     StreamSender.swift   committed records on their way to other sites
 //     StreamReceiver.swift records of other sites on their way to their owners
 //     Upkeep.swift         the tick: time-outs, heartbeats, retention

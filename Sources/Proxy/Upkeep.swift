@@ -153,73 +153,7 @@ extension LaneNode {
         }
     }
 
-    // MARK: Floors
-
-    private func updateFloors() {
-        let origin = originFloor()
-        if samples.last.map({ $0.position != committed || $0.floor < origin }) ?? true {
-            if let last = samples.last, last.position == committed { samples.removeLast() }
-            samples.append(LagSample(position: committed, floor: origin, bytes: committedBytes, at: monotonic))
-        }
-        if samples.count > Limits.samplesMax { thinSamples() }
-        let own = landingFloor(above: origin)
-        // A restart lands again what the log does not say has landed: such a thing is never below a floor that was told.
-        if landedIsTold { floorsToTell.append((log.tail, own)) }
-        while let first = floorsToTell.first, first.offset <= log.synced {
-            floorsToTell.removeFirst()
-            lastFloor = max(lastFloor, first.floor)
-        }
-        lastGroupFloor = max(lastGroupFloor, groupFloor(own: min(own, lastFloor)))
-        var stable = lastGroupFloor
-        for id in siblingIDs { stable = min(stable, siblings[id]?.groupFloor ?? 0) }
-        if isPlanted(.forgetsTooEarly) { stable = origin }
-        stableFloor = max(stableFloor, stable)
-        let settled = logStable() || isPlanted(.forgetsTooEarly) ? stableFloor : stableLogged
-        // The floor stands still while versions are ahead of the wall clock; what was pinned then must not stay for ever.
-        guard settled > forgottenUpTo || pinnedWereLeft || isPlanted(.forgetsTooEarly) else { return }
-        forgottenUpTo = max(forgottenUpTo, settled)
-        pinnedWereLeft = index.forget(upTo: settled, pinned: { isPinned($0, $1) }) { key, version in
-            counters.forgotten += 1
-            observe(.forgotten(key: key, version: version))
-        }
-    }
-
-    /// Says in the log what is stable, as long as that concerns anything in it: an older write there must not come back as a top
-    /// after a restart, when everybody has forgotten what replaced it. False while the log does not say so.
-    private func logStable() -> Bool {
-        if lastWriteAt != stableWantedAt { (stableWantedAt, stableWanted) = (lastWriteAt, clock.last) }
-        if stableLogged >= min(stableFloor, stableWanted) { return true }
-        guard log.hasRoom(forBytes: 4_096, owed: owedBytes) else { return false }
-        appendCeiling()
-        return true
-    }
-
-    /// What a sibling says is stable is so for the whole group. At first it may know much that this lane's log did not.
-    func adoptStable(_ floor: UInt64, from sibling: Sibling) {
-        stableFloor = max(stableFloor, floor)
-        if sibling.toldStable { return }
-        sibling.toldStable = true
-        index.dropSettled(upTo: stableFloor) { isPinned($0, $1) }
-    }
-
-    /// A key that something is still to be done about.
-    func isPinned(_ key: [UInt8], _ entry: KeyEntry) -> Bool {
-        work[key] != nil || assertionOf[key] != nil || servers.contains { $0.missed[key] != nil } || isTouchOnItsWay(entry)
-    }
-
-    /// A touch that some site lacks: the value that it prolongs may have to be shipped with the touch's expiry.
-    private func isTouchOnItsWay(_ entry: KeyEntry) -> Bool {
-        guard entry.touchDecides, entry.touchPosition > .zero else { return false }
-        return siteOrder.contains { site in senders[site].map { $0.acknowledged < entry.touchPosition } ?? false }
-    }
-
-    /// Drops every second sample of the older half: what is far behind need not be known to the tick.
-    private func thinSamples() {
-        let half = samples.count / 2
-        var kept: [LagSample] = []
-        for place in samples.indices where place >= half || place % 2 == 1 { kept.append(samples[place]) }
-        samples = .init(kept)
-    }
+    // MARK: Promises
 
     private func promiseAll() {
         for site in siteOrder {
@@ -287,7 +221,7 @@ extension LaneNode {
         appendCeiling()
     }
 
-    private func appendCeiling() {
+    func appendCeiling() {
         stableLogged = stableFloor
         log.append(
             LogRecord(

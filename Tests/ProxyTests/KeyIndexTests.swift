@@ -33,6 +33,8 @@ private final class Shelf {
     func merge(_ tops: KeyTops) { index.merge(tops) }
     func lowestOffset(of lane: LaneID) -> LogOffset? { index.lowestOffset(of: lane) }
 
+    func dropSettled(upTo floor: UInt64) { index.dropSettled(upTo: floor) }
+
     @discardableResult
     func forget(upTo floor: UInt64, pinned: ([UInt8], KeyEntry) -> Bool, forgotten: ([UInt8], Version) -> Void) -> Bool {
         index.forget(upTo: floor, pinned: pinned, forgotten: forgotten)
@@ -150,6 +152,15 @@ private final class Shelf {
         index.forget(upTo: 50, pinned: { one, _ in one == allKeys }, forgotten: { _, _ in })
         #expect(index[key] == nil)
         #expect(index[allKeys]?.version == at(10))
+    }
+
+    @Test("What was settled takes the barriers below it along: a key that is let go of is not deleted by one (seed 3154)")
+    func settledBarrier() {
+        let index = Shelf()
+        index.raise(allKeys, version: at(10), content: .tombstone, holder: here, offset: .zero, recordBytes: 0)
+        #expect(raise(index, at(20)))
+        index.dropSettled(upTo: 50)
+        #expect(index[key] == nil)
     }
 
     @Test("A key that must be kept longer than the barrier above it stays deleted")
