@@ -341,14 +341,23 @@ static inline void meridian_socket_user_timeout(int descriptor, unsigned millise
     setsockopt(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
 }
 
-// Gives a file that we made to a group, by name; 0 or an errno (ENOENT: no such group).
-static inline int meridian_set_group(const char *path, const char *name) {
+// The id of a group, by name: 0 or an errno, ENOENT when there is none.
+static inline int meridian_group(const char *name, gid_t *group) {
     char room[16384];
     struct group entry, *found = NULL;
     int failure = getgrnam_r(name, &entry, room, sizeof room, &found);
     if (failure) return failure;
     if (!found) return ENOENT;
-    return chown(path, (uid_t)-1, found->gr_gid) < 0 ? errno : 0;
+    *group = found->gr_gid;
+    return 0;
+}
+
+// Gives a file that we made to a group, by name; 0 or an errno (ENOENT: no such group).
+static inline int meridian_set_group(const char *path, const char *name) {
+    gid_t group;
+    int failure = meridian_group(name, &group);
+    if (failure) return failure;
+    return chown(path, (uid_t)-1, group) < 0 ? errno : 0;
 }
 
 // ---- Privileges ----
@@ -358,24 +367,25 @@ struct meridian_account {
     gid_t group;
 };
 
-// Looks a user up by name, and a group unless it is empty (then it is the user's own); 0, ENOENT for the user, ESRCH for
-// the group, or another errno.
-static inline int meridian_account_named(const char *user, const char *group, struct meridian_account *account) {
+// The ids of a user, by name (or by `number` if there is none): 0 or an errno, ENOENT when nobody is known by it.
+static inline int meridian_user(const char *name, uid_t number, struct meridian_account *account) {
     char room[16384];
     struct passwd entry, *found = NULL;
-    int failure = getpwnam_r(user, &entry, room, sizeof room, &found);
+    int failure = name ? getpwnam_r(name, &entry, room, sizeof room, &found) : getpwuid_r(number, &entry, room, sizeof room, &found);
     if (failure) return failure;
     if (!found) return ENOENT;
     account->user = found->pw_uid;
     account->group = found->pw_gid;
-    if (*group) {
-        struct group other, *known = NULL;
-        failure = getgrnam_r(group, &other, room, sizeof room, &known);
-        if (failure) return failure;
-        if (!known) return ESRCH;
-        account->group = known->gr_gid;
-    }
     return 0;
+}
+
+// Looks a user up by name, and a group unless it is empty (then it is the user's own); 0, ENOENT for the user, ESRCH for
+// the group, or another errno.
+static inline int meridian_account_named(const char *user, const char *group, struct meridian_account *account) {
+    int failure = meridian_user(user, 0, account);
+    if (failure || !*group) return failure;
+    failure = meridian_group(group, &account->group);
+    return failure == ENOENT ? ESRCH : failure;
 }
 
 // Becomes another user for good, with that user's groups; 0 or an errno. Before any thread is started: the kernel changes

@@ -22,15 +22,15 @@ public struct Account: Sendable, Hashable {
         var id = getuid()
         var ownGroup: gid_t? = user == nil ? getgid() : nil
         if let user {
-            let entry = getpwnam(user) ?? UInt32(user).flatMap { getpwuid($0) }
-            guard let found = entry?.pointee.pw_uid ?? UInt32(user) else {
+            let known = KnownAccounts.user(user)
+            guard let found = known?.user ?? UInt32(user) else {
                 throw DaemonFailure(.usage, "there is no user '\(user)'; add it (adduser --system), or give a number")
             }
             id = found
-            ownGroup = entry?.pointee.pw_gid
+            ownGroup = known?.group ?? KnownAccounts.group(ofUser: found)
         }
         if let group {
-            guard let found = getgrnam(group)?.pointee.gr_gid ?? UInt32(group) else {
+            guard let found = KnownAccounts.group(group) ?? UInt32(group) else {
                 throw DaemonFailure(.usage, "there is no group '\(group)'; add it (addgroup --system), or give a number")
             }
             ownGroup = found

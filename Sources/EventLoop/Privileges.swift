@@ -3,6 +3,27 @@
 import CEvent
 import Glibc
 
+/// The users and groups that the machine knows. Safe to ask from any thread.
+public enum KnownAccounts {
+    /// A user by name: its id and its group's.
+    public static func user(_ name: String) -> (user: uid_t, group: gid_t)? {
+        var account = meridian_account()
+        return meridian_user(name, 0, &account) == 0 ? (account.user, account.group) : nil
+    }
+
+    /// The group of a user by number.
+    public static func group(ofUser number: uid_t) -> gid_t? {
+        var account = meridian_account()
+        return meridian_user(nil, number, &account) == 0 ? account.group : nil
+    }
+
+    /// A group by name.
+    public static func group(_ name: String) -> gid_t? {
+        var group: gid_t = 0
+        return meridian_group(name, &group) == 0 ? group : nil
+    }
+}
+
 /// Who this process is.
 public enum Privileges {
     /// True when the process is root.
