@@ -68,6 +68,8 @@ final class Connection {
     var isHalfClosed = false
     /// Bytes have come since the last write.
     var mayBeOwed = false
+    /// Since when its replies have been kept back for those behind them, in monotonic microseconds (`Patience.swift`).
+    var patientSince: UInt64 = 0
     /// When it is given up, in monotonic microseconds; nil when it has all the time in the world.
     var deadline: UInt64?
     /// True while the lane's list of deadlines names it.

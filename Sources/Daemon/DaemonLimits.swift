@@ -5,7 +5,7 @@ enum DaemonLimits {
     /// Open files that a lane needs besides its clients: memcached servers, peers, segments, eventfds.
     static let filesPerLaneMin = 128
     /// How long a client's replies wait for those behind them while the loop has other things to do.
-    static let patienceMicroseconds: UInt64 = 300
+    static let patienceMicroseconds: UInt64 = 2_000
     /// Open files that a process needs besides its lanes': listeners, preambles, the admin endpoint, certificates.
     static let filesPerProcessMin = 64
     /// How often a lane looks at its time-outs and hangs up its report.

@@ -44,8 +44,7 @@ final class LaneShell {
     private(set) var now = Clock.now()
     var effects = Effects()
     /// Clients with replies that may wait for those behind them, and since when the first of them has.
-    private var patient: [ConnectionID] = []
-    private var patientSince: UInt64 = 0
+    private var patience = Patience()
     /// What the shell has to report and has not yet.
     var reports: [Input] = []
     var peerRefusals = LogThrottles()
@@ -110,28 +109,25 @@ final class LaneShell {
 
     /// Waits for what is next. What waits for more is written before the loop goes to sleep.
     private func rest(until wake: UInt64) {
-        if !patient.isEmpty {
+        if !patience.isEmpty {
             loop.wait(until: 0)
             if loop.readyCount > 0 { return }
-            losePatience()
+            patience.release(upTo: .max, into: &effects.dirty)
+            flushDirty()
         }
         loop.wait(until: wake)
     }
 
-    private func losePatience() {
-        effects.dirty += patient
-        patient.removeAll(keepingCapacity: true)
-        flushDirty()
-    }
-
     /// Keeps back what may wait, for a while.
     private func bePatient() {
-        if !effects.patient.isEmpty {
-            if patient.isEmpty { patientSince = now.monotonicMicroseconds }
-            patient += effects.patient
-            effects.patient.removeAll(keepingCapacity: true)
+        let monotonic = now.monotonicMicroseconds
+        for id in effects.patient {
+            if let connection = connection(id) { patience.add(connection, at: monotonic) }
         }
-        if !patient.isEmpty, now.monotonicMicroseconds - patientSince >= DaemonLimits.patienceMicroseconds { losePatience() }
+        effects.patient.removeAll(keepingCapacity: true)
+        if !patience.isEmpty {
+            patience.release(upTo: monotonic - DaemonLimits.patienceMicroseconds, into: &effects.dirty)
+        }
     }
 
     private func handle(_ ready: Loop.Ready) {

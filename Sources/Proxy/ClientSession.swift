@@ -4,8 +4,8 @@
 //                                          ─▶ write: the key's owner     ├─▶ reply slots, in command order ─▶ outgoing
 //                                          ─▶ answered here              ─┘
 //
-// A command waits for an earlier write of the same connection unless both travel the same ordered path, and a write waits
-// for earlier reads likewise: the path is this lane's one connection to one server.
+// A command waits for an earlier write of the same connection, and a write for earlier reads of its key, unless both travel the same
+// ordered path: this lane's one connection to one server.
 
 import DequeModule
 import Kernel
@@ -22,8 +22,9 @@ struct ReplySlot {
         case endOfMany
     }
 
-    enum Role: UInt8 {
-        case read
+    enum Role {
+        /// Of a key in this bucket; nil: of many keys, or none.
+        case read(KeyBucket?)
         case write
         /// Answered here; only its place in line mattered.
         case literal
@@ -77,9 +78,8 @@ final class ClientSession {
     var paused = false
     /// The retrieval whose parts are going out has ended with an error line: the rest of it is dropped.
     private var retrievalFailed = false
-    /// Reads without a reply yet, and the server that all of them went to (-1: several, or by another path).
-    var reads = 0
-    var readPath = -1
+    /// Reads without a reply yet.
+    private(set) var reads = OutstandingReads()
     /// Writes without a reply yet, and the path of all of them (-1: several, or one that is not ordered).
     var writes = 0
     var writePath = -1
@@ -149,15 +149,15 @@ final class ClientSession {
     /// True when a read of this server may go before the writes under way are answered.
     func mayRead(from path: Int) -> Bool { writes == 0 || (writePath == path && path >= 0) }
 
-    /// True when a write on this path may go before what is under way is answered.
-    func mayWrite(on path: Int) -> Bool {
-        (writes == 0 || (writePath == path && path >= 0)) && (reads == 0 || (readPath == path && path >= 0))
+    /// True when a write of a key in this bucket (nil: of many keys) may go on this path before what is under way is answered.
+    func mayWrite(_ bucket: KeyBucket?, on path: Int) -> Bool {
+        mayRead(from: path) && reads.letPass(writeOf: bucket, on: path)
     }
 
     /// A reply has arrived, or a part of one.
     func noteAnswered(_ role: ReplySlot.Role) {
         switch role {
-        case .read: reads -= 1
+        case .read(let bucket): reads.end(bucket)
         case .write: writes -= 1
         case .literal: break
         }
@@ -192,21 +192,27 @@ final class ClientSession {
         }
     }
 
-    /// Adds a slot for a reply to come; returns its number.
-    func expectReply(
-        silence: Silence? = nil, part: ReplySlot.Part = .whole, path: Int, isWrite: Bool, tally: Tally = .nothing
+    /// Adds a slot for the reply to a read of a key in this bucket (nil: of many keys, or none); returns its number.
+    func expectRead(of bucket: KeyBucket? = nil, path: Int, silence: Silence? = nil, tally: Tally = .nothing) -> UInt64 {
+        reads.begin(bucket, on: path)
+        return expectReply(silence, .whole, .read(bucket), tally)
+    }
+
+    /// Adds a slot for the reply to a write; returns its number.
+    func expectWrite(
+        path: Int, silence: Silence? = nil, part: ReplySlot.Part = .whole, tally: Tally = .nothing
     ) -> UInt64 {
-        if isWrite {
-            writePath = writes == 0 || writePath == path ? path : -1
-            writes += 1
-        } else {
-            readPath = reads == 0 || readPath == path ? path : -1
-            reads += 1
-        }
+        writePath = writes == 0 || writePath == path ? path : -1
+        writes += 1
+        return expectReply(silence, part, .write, tally)
+    }
+
+    private func expectReply(
+        _ silence: Silence?, _ part: ReplySlot.Part, _ role: ReplySlot.Role, _ tally: Tally
+    ) -> UInt64 {
         slots.append(
             ReplySlot(
-                bytes: nil, silence: exchange == nil ? silence : nil, exchange: exchange, part: part,
-                role: isWrite ? .write : .read, tally: tally))
+                bytes: nil, silence: exchange == nil ? silence : nil, exchange: exchange, part: part, role: role, tally: tally))
         return firstReply + UInt64(slots.count - 1)
     }
 }

@@ -124,12 +124,13 @@ extension LaneNode {
         -> Bool
     {
         let key = request.withKey(in: bytes) { Array($0) }
-        let isOwn = owner(of: key) == laneID
+        let slot = slot(of: key)
+        let isOwn = owners[slot] == laneID
         let keyWork = isOwn ? work[key] : nil
         let place = isOwn ? keyWork?.place ?? route(key) : nil
         // The path of a write is this lane's connection to the deciding server if it goes there at once; -1 otherwise.
         let path = place.flatMap { goesAtOnce(keyWork) ? authority(at: $0, key) : nil } ?? -1
-        if !isPlanted(.pipelineSwapped), !session.mayWrite(on: path) { return false }
+        if !isPlanted(.pipelineSwapped), !session.mayWrite(KeyBucket(slot: slot), on: path) { return false }
         commandScratch.removeAll()
         request.encode(from: bytes, into: commandScratch)
         var write = Write(
@@ -143,7 +144,7 @@ extension LaneNode {
         write.comparesCAS = request.comparesCAS
         write.exptime = request.exptime
         if isDeadAdd(request, absoluteExpiry(request.exptime)) { write.effect = .local }
-        let reply = session.expectReply(silence: request.silence, path: path, isWrite: true, tally: tally)
+        let reply = session.expectWrite(path: path, silence: request.silence, tally: tally)
         session.care.began(request.bytes, reply: reply)
         submit(write, .client(session.connection, reply))
         return true
@@ -182,7 +183,7 @@ extension LaneNode {
         key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
         var write = Write(effect: .delete, shape: .meta, key: key, command: [UInt8](queue.readable))
         write.replyInstead = Array("\(text)".utf8)
-        let reply = session.expectReply(path: -1, isWrite: true)
+        let reply = session.expectWrite(path: -1)
         submit(write, .client(session.connection, reply))
     }
 

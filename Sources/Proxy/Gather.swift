@@ -157,7 +157,7 @@ extension LaneNode {
             }
         }
         let path = fragments.all.count == 1 && !fragments.all[0].fallback ? fragments.all[0].server : -1
-        gather.reply = session.expectReply(path: path, isWrite: false)
+        gather.reply = session.expectRead(path: path)
         gather.outstanding = 1
         for fragment in fragments.all { ask(fragment) }
         finishPart(gather)

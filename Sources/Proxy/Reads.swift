@@ -37,7 +37,7 @@ extension LaneNode {
             let write = Write(
                 effect: .touch, shape: .retrieval, key: Array(span.of(bytes)), command: [UInt8](queue.readable),
                 exptime: request.exptime)
-            let reply = session.expectReply(part: .oneOfMany, path: -1, isWrite: true, tally: .touch)
+            let reply = session.expectWrite(path: -1, part: .oneOfMany, tally: .touch)
             submit(write, .client(session.connection, reply))
         }
         answerEnd(session)
@@ -48,7 +48,7 @@ extension LaneNode {
         -> Bool
     {
         if isPlanted(.pipelineSwapped) { return true }
-        if asWrites { return session.mayWrite(on: -1) }
+        if asWrites { return session.mayWrite(nil, on: -1) }
         guard session.writes > 0 else { return true }
         var keys = KeyCursor(request, in: bytes)
         while let span = keys.next() {
@@ -87,8 +87,9 @@ extension LaneNode {
         sampleRead(key)
         let turn = spreadsReads && !asksPrimary ? turn(of: session, key) : .primary
         let plan = readPlan(at: place, key, wantsToken: wantsToken, turn)
-        let reply = session.expectReply(
-            silence: silence, path: plan.map { $0.fallback ? -1 : $0.server } ?? -1, isWrite: false, tally: tally)
+        let reply = session.expectRead(
+            of: KeyBucket(slot: slot(of: key)), path: plan.map { $0.fallback ? -1 : $0.server } ?? -1, silence: silence,
+            tally: tally)
         guard let plan else {
             if configuration.site.unreachable == .error {
                 unreachableReply(place).withUnsafeBytes { deliver(session.connection, reply, .serverError, $0) }
@@ -180,7 +181,7 @@ extension LaneNode {
             if !request.noreply { answer(session, "SERVER_ERROR flush_all is denied by this site's configuration\r\n") }
             return true
         }
-        let reply = session.expectReply(silence: request.silence, path: -1, isWrite: true)
+        let reply = session.expectWrite(path: -1, silence: request.silence)
         for operation in operations.all where operation.kind == .copy { operation.cancelled = true }
         let flush = FlushWork(client: session.connection, reply: reply)
         let reachable = servers.filter(\.acceptsWrites)

@@ -132,7 +132,7 @@ extension LaneNode {
         precondition(held == clientMemory.heldBytes, "clients hold \(held) bytes, \(clientMemory.heldBytes) are counted")
         for session in sessions {
             precondition(session.slots.first?.bytes == nil || session.slots.isEmpty, "an answered reply stands first in line")
-            precondition(session.reads >= 0 && session.writes >= 0, "replies counted wrong")
+            precondition(session.reads.count >= 0 && session.writes >= 0, "replies counted wrong")
         }
         for (key, keyWork) in work { precondition(!keyWork.isIdle, "idle work for a key of \(key.count) bytes") }
         if operations.isEmpty { precondition(owedBytes == 0, "owed bytes \(owedBytes) with nothing under way") }

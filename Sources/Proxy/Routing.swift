@@ -7,7 +7,9 @@ import Replication
 import Ring
 
 extension LaneNode {
-    func slot(of key: [UInt8]) -> Int { key.withUnsafeBytes { Slots.slot(of: $0, count: owners.count) } }
+    func slot(of key: UnsafeRawBufferPointer) -> Int { Slots.slot(of: key, count: owners.count) }
+
+    func slot(of key: [UInt8]) -> Int { key.withUnsafeBytes { slot(of: $0) } }
 
     func owner(of key: [UInt8]) -> LaneID? { owners[slot(of: key)] }
 

@@ -342,6 +342,15 @@ final class Bench {
         return Token.shown(cas, tag: server.tag)
     }
 
+    /// A key that a primary holds.
+    func key(at name: String, besides other: String? = nil) -> String {
+        let ring = node.primaryRing
+        for key in (0...).lazy.map({ "key\($0)" }) where key != other && ring.servers[ring.server(for: key)].name == name {
+            return key
+        }
+        fatalError("no server \(name)")
+    }
+
     func answer(_ name: String, _ text: String) { receive(backend(name), Array(text.utf8)) }
 
     // MARK: The log

@@ -29,6 +29,48 @@ import Testing
         #expect(bench.heard(client) == "STORED\r\nVALUE k 0 1\r\n1\r\nEND\r\n")
     }
 
+    @Test("A write does not wait for reads of other keys at other servers")
+    func writeOvertakesReads() {
+        var plan = BenchPlan()
+        plan.proxies = ["n1"]
+        plan.primaries = 2
+        let bench = Bench.serving(plan)
+        let client = bench.client()
+        let first = bench.key(at: "cache1")
+        let second = bench.key(at: "cache2")
+        let third = bench.key(at: "cache2", besides: second)
+        bench.ask(client, "get \(first)\r\nget \(second)\r\nset \(third) 0 0 1\r\n1\r\n")
+        #expect(bench.commands("cache1") == "get \(first)\r\n")
+        #expect(bench.commands("cache2") == "get \(second)\r\nset \(third) 0 0 1\r\n1\r\n")
+        // The replies keep the order all the same.
+        bench.answer("cache2", "END\r\nSTORED\r\n")
+        #expect(bench.heard(client) == "")
+        bench.answer("cache1", "END\r\n")
+        #expect(bench.heard(client) == "END\r\nEND\r\nSTORED\r\n")
+    }
+
+    @Test("A write waits for an earlier read of its own key if it goes by another path, and for no other read")
+    func writeWaitsForItsKey() throws {
+        var plan = BenchPlan()
+        plan.proxies = ["n1", "n2"]
+        let bench = Bench.serving(plan)
+        let link = try bench.linkSibling()
+        _ = try bench.messages(link)
+        let theirs = Bench.key(ownedBy: Bench.n2)
+        let ours = Bench.key(ownedBy: Bench.n1)
+        let client = bench.client()
+        bench.ask(client, "get \(theirs)\r\nget \(ours)\r\nset \(theirs) 0 0 1\r\n1\r\n")
+        #expect(bench.commands("cache1") == "get \(theirs)\r\nget \(ours)\r\n")
+        #expect(try bench.words(link).isEmpty, "the owner's set might overtake this lane's read")
+        bench.answer("cache1", "END\r\n")
+        #expect(bench.heard(client) == "END\r\n")
+        guard case .forward(_, 1, _, let write) = try bench.words(link).first else {
+            Issue.record("the write did not go while only the read of another key was under way")
+            return
+        }
+        #expect(write.command == Array("set \(theirs) 0 0 1\r\n1\r\n".utf8))
+    }
+
     @Test("What follows a forwarded write waits for its reply: the owner's path is not this lane's")
     func forwardedHolds() throws {
         var plan = BenchPlan()
