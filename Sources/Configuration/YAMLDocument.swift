@@ -157,6 +157,8 @@ enum YAMLDocument {
 /// Text from a file as a message shows it: short, without line breaks.
 func shown(_ text: String) -> String {
     let charactersMax = 60
-    let flat = text.map { $0.isNewline || $0 == "\t" ? " " : $0 }
-    return flat.count > charactersMax ? String(flat.prefix(charactersMax)) + "…" : String(flat)
+    let flat = String(text.map { $0.isNewline || $0 == "\t" ? " " : $0 })
+    // Counted in scalars: what is one character to a reader may be of any length.
+    let scalars = flat.unicodeScalars
+    return scalars.count > charactersMax ? String(String.UnicodeScalarView(scalars.prefix(charactersMax))) + "…" : flat
 }

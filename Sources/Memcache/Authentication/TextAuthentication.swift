@@ -74,7 +74,7 @@ public struct TextAuthentication: Sendable {
     private mutating func line(_ bytes: UnsafeRawBufferPointer) -> Outcome {
         // memcached looks at nothing shorter.
         guard bytes.count >= 2 else { return .incomplete }
-        guard let newline = bytes.firstIndex(of: 10) else {
+        guard let newline = bytes.prefix(MemcacheLimits.authenticationLineBytesMax).firstIndex(of: 10) else {
             return bytes.count > MemcacheLimits.authenticationLineBytesMax ? .closed : .incomplete
         }
         let words = Self.words(bytes[0..<newline], most: 5)
@@ -85,7 +85,7 @@ public struct TextAuthentication: Sendable {
         // one above the half reads where it must not.
         let count = Int(Int32(truncatingIfNeeded: length &+ 2))
         if count < 0 { return .closed }
-        if count < 2 { return .refused(Self.badEnd, consume: newline + 1 + min(count, bytes.count - newline - 1)) }
+        if count == 0 { return .refused(Self.badEnd, consume: newline + 1) }
         state = count <= MemcacheLimits.authenticationBlockBytesMax + 2 ? .block(count) : .swallowing(count)
         return .taken(consume: newline + 1)
     }

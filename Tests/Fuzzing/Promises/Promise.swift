@@ -40,7 +40,8 @@ package struct Promise: Sendable {
         textRequests, textReplies, keyListings, binaryRequests, binaryReplies,
         peerFrames, ringFingerprint, preamble, certificateNames,
         logRecord, logRecovery, logCursor, logRoundTrip,
-        siteFile, federationFile,
+        siteFile, federationFile, ringSpelling, magentFlags,
+        credentialsFile, textAuthentication,
         httpRequest, httpResponse, statusReport,
         byteQueue,
     ]
