@@ -379,21 +379,12 @@ static inline int meridian_user(const char *name, uid_t number, struct meridian_
     return 0;
 }
 
-// Looks a user up by name, and a group unless it is empty (then it is the user's own); 0, ENOENT for the user, ESRCH for
-// the group, or another errno.
-static inline int meridian_account_named(const char *user, const char *group, struct meridian_account *account) {
-    int failure = meridian_user(user, 0, account);
-    if (failure || !*group) return failure;
-    failure = meridian_group(group, &account->group);
-    return failure == ENOENT ? ESRCH : failure;
-}
-
-// Becomes another user for good, with that user's groups; 0 or an errno. Before any thread is started: the kernel changes
-// one thread only, and the C library the others one after the other.
-static inline int meridian_become(const char *name, const struct meridian_account *account) {
-    if (initgroups(name, account->group) < 0) return errno;
-    if (setresgid(account->group, account->group, account->group) < 0) return errno;
-    if (setresuid(account->user, account->user, account->user) < 0) return errno;
+// Becomes another user for good, with the further groups of the user by this name, or with none if there is no name; 0 or an errno.
+// Before any thread is started: the kernel changes one thread only, and the C library the others one after the other.
+static inline int meridian_become(uid_t user, gid_t group, const char *name) {
+    if ((name ? initgroups(name, group) : setgroups(1, &group)) < 0) return errno;
+    if (setresgid(group, group, group) < 0) return errno;
+    if (setresuid(user, user, user) < 0) return errno;
     // Not even a program with the set-user-id bit gives anything back.
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return errno;
     return 0;

@@ -41,6 +41,7 @@ public enum Daemon {
         let identity = PeerIdentity(federation: federation.name, site: site.name, proxy: proxy.name)
         _ = try DaemonStart.certificates(proxy, identity: identity)
         let doors = try DaemonStart.doors(proxy)
+        if let account = site.account { _ = try Account(account) }
         try DaemonStart.checkLaneCount(proxy, loops: site.loops)
         return doors.warnings
     }
@@ -61,14 +62,12 @@ public enum Daemon {
         let doors = try DaemonStart.doors(proxy)
         for warning in doors.warnings { logger.warning("\(warning)") }
         try DaemonStart.checkLaneCount(proxy, loops: site.loops)
+        let named = if let account = site.account { try Account(account) } else { Account?.none }
         let places = DaemonStart.clientPlaces(proxy, loops: site.loops)
         if let warning = places.warning { logger.warning("\(warning)") }
         let sockets = try DaemonStart.bind(proxy, loops: site.loops, policy: site.clients, isAlone: launch.isAlone)
-        try launch.account?.become(owning: [proxy.folder] + [proxy.admin].compactMap(\.unixPath))
-        try DaemonStart.dropPrivileges(site.account, sockets, logger: logger)
-        if getuid() == 0 {
-            logger.warning("running as root; a user of its own is enough for a proxy: set 'user' in the site file")
-        }
+        try DaemonStart.dropPrivileges(
+            launch.account ?? named, proxy, site.clients, sockets, made: launch.isAlone ? [proxy.folder] : [], logger: logger)
         let lanes = try DaemonStart.openLanes(federation: federation, site: site, proxy: proxy, logger: logger)
         let shared: SharedState
         do throws(SocketError) {

@@ -138,21 +138,29 @@ enum DaemonStart {
         )
     }
 
-    /// Once the addresses are bound and the key is read, root has nothing left to do.
-    static func dropPrivileges(_ account: SiteAccount?, _ sockets: BoundSockets, logger: Logger) throws(DaemonFailure) {
-        guard let account else { return }
-        let unix = sockets.clients.unix.map(\.bound) + [sockets.admin]
-        let paths = unix.compactMap(\.path)
-        for path in paths { Privileges.give(path, to: account.user) }
-        do throws(SocketError) {
-            try Privileges.become(user: account.user, group: account.group)
-        } catch {
-            // The sockets' files are still ours to remove.
-            for bound in unix { bound.close() }
-            throw DaemonFailure(.configuration, error.description)
+    /// Once the addresses are bound and the key is read, root has nothing left to do. What a start made for itself becomes the
+    /// account's, too.
+    static func dropPrivileges(
+        _ account: Account?, _ proxy: SiteProxy, _ policy: ClientPolicy, _ sockets: BoundSockets, made folders: [String],
+        logger: Logger
+    ) throws(DaemonFailure) {
+        if let account {
+            let clients = sockets.clients.unix.map(\.bound)
+            let paths = clients.compactMap(\.path)
+            let own = folders + [sockets.admin].compactMap(\.path)
+            do throws(DaemonFailure) {
+                try account.become(
+                    owning: policy.unixGroup == nil ? own + paths : own, keepingGroup: policy.unixGroup == nil ? [] : paths)
+            } catch {
+                // The sockets' files are still ours to remove.
+                for bound in clients + [sockets.admin] { bound.close() }
+                throw error
+            }
+            logger.notice("running as user=\(account.name ?? "\(account.user)") group=\(account.group)")
         }
-        let group = account.group.map { " group=\($0)" } ?? ""
-        logger.notice("running as user=\(account.user)\(group)")
+        if Privileges.isRoot {
+            logger.warning("running as root; a user of its own is enough for a proxy: set 'user' in the site file")
+        }
     }
 
     /// Locks and reads every lane's log, side by side.

@@ -1,3 +1,4 @@
+import Configuration
 import Foundation
 import Testing
 
@@ -56,8 +57,8 @@ import Testing
 @Suite struct AccountTests {
     @Test func `users are found by name and by number, with their own group`() throws {
         let root = try Account(user: "root", group: nil)
-        #expect(root == Account(user: 0, group: 0))
-        #expect(try Account(user: "0", group: nil) == root)
+        #expect(root == Account(user: 0, group: 0, name: "root"))
+        #expect(try Account(user: "0", group: nil) == Account(user: 0, group: 0), "a number has no further groups")
         let nobody = try Account(user: "nobody", group: nil)
         #expect(nobody.user == 65_534 && nobody.group != 0)
         #expect(try Account(user: "nobody", group: "root").group == 0)
@@ -68,12 +69,26 @@ import Testing
         for (user, group, words) in [
             ("nobody-knows-me", nil, "there is no user 'nobody-knows-me'"),
             (nil, "no-such-group", "there is no group 'no-such-group'"),
-            ("4000000000", nil, "say which with -g"), ("-1", nil, "there is no user '-1'"),
+            ("4000000000", nil, "say which group"), ("-1", nil, "there is no user '-1'"),
         ] as [(String?, String?, String)] {
             #expect {
                 try Account(user: user, group: group)
             } throws: {
                 "\($0)".contains(words) && ($0 as? DaemonFailure)?.code == .usage
+            }
+        }
+    }
+
+    @Test func `a site's proxies run as anybody but root, if there is such a somebody`() throws {
+        for (account, words) in [
+            (SiteAccount(user: "root", group: nil), "that is root"), (SiteAccount(user: "0", group: nil), "that is root"),
+            (SiteAccount(user: "no-such-user", group: nil), "there is no user 'no-such-user'"),
+            (SiteAccount(user: "nobody", group: "no-such-group"), "there is no group 'no-such-group'"),
+        ] {
+            #expect {
+                try Account(account)
+            } throws: {
+                "\($0)".contains(words) && ($0 as? DaemonFailure)?.code == .configuration
             }
         }
     }

@@ -107,18 +107,6 @@ import Testing
         #expect(attributes[.groupOwnerAccountName] as? String == own)
     }
 
-    @Test func nobodyBecomesAUserThatIsNotThereOrRoot() {
-        #expect(
-            complaint { () throws(SocketError) in try Privileges.become(user: "no-such-user", group: nil) }.contains(
-                "cannot run as no-such-user: there is no such user; make it"))
-        #expect(
-            complaint { () throws(SocketError) in try Privileges.become(user: "root", group: nil) }.contains(
-                "cannot run as root: that is root; name a user of its own"))
-        #expect(
-            complaint { () throws(SocketError) in try Privileges.become(user: "nobody", group: "no-such-group") }.contains(
-                "there is no group no-such-group"))
-    }
-
     @Test func signalsAreReadAndDoNotKill() throws {
         let signals = try Signals([SIGUSR2])
         let loop = try Loop()

@@ -315,7 +315,7 @@ def check_privileges(world: World) -> str:
         owners = {path.stat().st_uid for path in proxy.folder.rglob("*")}
         require(owners == {entry.pw_uid}, f"what it writes belongs to {owners}")
         process.terminate()
-        for words, line in (("there is no such user", "user: no-such-user"), ("that is root", "user: root")):
+        for words, line in (("there is no user 'no-such-user'", "user: no-such-user"), ("that is root", "user: root")):
             config.write_text(federation.north.config.read_text() + f"\n{line}\n")
             federation.start_proxy(proxy, wait=False, config=config)
             refused = proxy.process

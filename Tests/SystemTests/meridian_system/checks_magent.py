@@ -294,6 +294,7 @@ def check_start(world: World) -> str:
                 group = about.partition("Gid:\t")[2].split()[0]
                 groups = about.partition("Groups:\t")[2].splitlines()[0].split()
                 require(groups == [group] and group != "0", f"it kept the groups {groups} besides {group}")
+                require(socket.stat().st_uid == 65534, f"its socket belongs to user {socket.stat().st_uid}")
             busy = admin.run(program, common, farm.namespace)
             require(
                 busy.code == SYSTEM_EXIT and "already in use" in busy.text, f"a busy port ended with {busy.code}: {busy.text[:300]}"
