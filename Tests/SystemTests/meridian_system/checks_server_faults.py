@@ -52,17 +52,25 @@ class OneSite(Federation):
         """The primary that fails."""
         return self.north.primaries["cache1"]
 
+    @property
+    def backup(self) -> Memcached:
+        """Its backup, and that of the other primary."""
+        (backup,) = self.north.backups.values()
+        return backup
+
 
 @dataclass(frozen=True)
 class _Fault:
-    """What happens to cache1, and what ends it."""
+    """What happens to cache1, perhaps to its backup too, and what ends it."""
 
     name: str
-    begin: Callable[[World, Memcached], None]
-    end: Callable[[World, Memcached], None] | None
+    begin: Callable[[World, OneSite], None]
+    end: Callable[[World, OneSite], None] | None
     """None: it stays."""
     silent: bool = False
     """The server's silence must cost somebody a wait: else nothing was shown."""
+    loses: bool = False
+    """Nobody holds any more what the server held: it is missed, and writes meanwhile fail."""
 
 
 @dataclass
@@ -75,7 +83,7 @@ class _Row:
     last_error: float | None
     """From the fault's beginning to the last error that a client saw; None when nobody saw any."""
     whole: float | None
-    """From the fault's end until the primary held again what is read, and no old value."""
+    """From the fault's end until the primary held again what is read, and no old value; where that is lost, until it took writes."""
 
     def cells(self) -> list[str]:
         """The table's columns."""
@@ -97,31 +105,49 @@ class _Row:
 _HEAD = ["fault", "lasted", "requests", "errors", "misses", "stale", "wrong", "longest wait", "last error at", "whole after"]
 
 
-def _cut(world: World, _: Memcached) -> None:
+def _cut(world: World, _: OneSite) -> None:
     assert world.wire is not None
     world.wire.cut()
 
 
-def _heal(world: World, _: Memcached) -> None:
+def _heal(world: World, _: OneSite) -> None:
     assert world.wire is not None
     world.wire.heal()
 
 
-def _pause(_: World, victim: Memcached) -> None:
-    assert victim.process is not None
-    victim.process.pause()
+def _pause(_: World, federation: OneSite) -> None:
+    assert federation.victim.process is not None
+    federation.victim.process.pause()
 
 
-def _resume(_: World, victim: Memcached) -> None:
-    assert victim.process is not None
-    victim.process.resume()
+def _resume(_: World, federation: OneSite) -> None:
+    assert federation.victim.process is not None
+    federation.victim.process.resume()
 
 
-_STAYS = _Fault("kill -9, stays down", lambda _, victim: victim.kill(), None)
+def _kill(_: World, federation: OneSite) -> None:
+    federation.victim.kill()
+
+
+def _start(_: World, federation: OneSite) -> None:
+    federation.victim.start()
+
+
+def _kill_both(_: World, federation: OneSite) -> None:
+    federation.victim.kill()
+    federation.backup.kill()
+
+
+def _start_both(_: World, federation: OneSite) -> None:
+    federation.victim.start()
+    federation.backup.start()
+
+
 _FAULTS = [
-    _STAYS,
-    _Fault("kill -9, back and empty", _STAYS.begin, lambda _, victim: victim.start()),
+    _Fault("kill -9, stays down", _kill, None),
+    _Fault("kill -9, back and empty", _kill, _start),
     _Fault("SIGSTOP, SIGCONT", _pause, _resume, silent=True),
+    _Fault("both killed, back and empty", _kill_both, _start_both, loses=True),
 ]
 _CUT = _Fault("network cut", _cut, _heal, silent=True)
 
@@ -137,9 +163,9 @@ def check_server_faults(world: World, settings: str = "") -> str:
     - A refused cas (EXISTS) from the fault on: tokens carry the server's incarnation, and one from the primary matches nothing on
       the backup (8). The item must be as it was.
     - A wait of up to a few backend time-outs: silence is only known by waiting (4). Nothing hangs (8).
-    - Misses with both the primary and its backup down (8). That is not done here: one primary fails, the backup stays. So a miss of
-      a key that must be there is never right: reads go to the backup while the primary is down, or came back empty (3), and a
-      primary that was merely cut off is not read before what it missed has been written there (8).
+    - Misses, with both the primary and its backup down (8), and of what they held when both are back and empty. With one of them
+      left, a miss of a key that must be there is never right: reads go to the backup while the primary is down, or came back empty
+      (3), and a primary that was merely cut off is not read before what it missed has been written there (8).
 
     The table's "last error at" counts from the fault's beginning; "whole after" from its end, until the primary itself holds all
     that is read of it, and nothing old.
@@ -218,14 +244,17 @@ def _run(world: World, federation: OneSite, fault: _Fault) -> _Row:
     shared = [index for index in range(SHARED_KEYS) if shared_key(index) in read_server(federation.victim, [shared_key(index)])]
     require(len(shared) > 2, f"only {len(shared)} shared keys are on cache1")
     board.fault_begun.value = begun = time.monotonic()
-    fault.begin(world, federation.victim)
+    fault.begin(world, federation)
     time.sleep(_FAULT_SECONDS)
     ended, seconds, whole = begun, None, None
     if fault.end is not None:
-        fault.end(world, federation.victim)
+        fault.end(world, federation)
         ended = time.monotonic()
         seconds = ended - begun
-        whole = _wait_whole(federation.victim, board, static, shared)
+        if fault.loses:
+            whole = _wait_writable(federation, static[0])
+        else:
+            whole = _wait_whole(federation.victim, board, static, shared)
         time.sleep(max(0.0, ended + _AFTER_SECONDS - time.monotonic()))
     tally = Tally()
     for result in crew.finish():
@@ -247,6 +276,20 @@ def _wait_whole(victim: Memcached, board: Board, static: list[bytes], shared: li
         return all(item is not None and (shared_number(index, item.value) or 0) >= floors[index] for index, item in items.items())
 
     return wait_until(whole, f"{victim.name} to hold again what is read", _RETURN_SECONDS)
+
+
+def _wait_writable(federation: OneSite, key: bytes) -> float:
+    """Waits until every proxy writes a key at a server that is back; returns the seconds that took."""
+    value = verified_load.static_values()[key]
+
+    def writable() -> bool:
+        for proxy in federation.north.proxies.values():
+            with Client(proxy.clients) as client:
+                if client.set(key, value) != b"STORED":
+                    return False
+        return True
+
+    return wait_until(writable, f"{federation.victim.name} to be written to again", _RETURN_SECONDS)
 
 
 def look_around(federation: OneSite, board: Board, tally: Tally, *, gone: bool) -> None:
@@ -279,7 +322,8 @@ def look_around(federation: OneSite, board: Board, tally: Tally, *, gone: bool) 
 def _complaints(row: _Row, fault: _Fault) -> list[str]:
     """What must not be, and what must be for the rest to mean anything."""
     tally, found = row.tally, []
-    for what, lines in (("hangs", tally.hangs), ("misses", tally.misses), ("stale", tally.stale), ("wrong", tally.wrong)):
+    misses = [] if fault.loses else tally.misses
+    for what, lines in (("hangs", tally.hangs), ("misses", misses), ("stale", tally.stale), ("wrong", tally.wrong)):
         if lines:
             found.append(f"{row.name}: {len(lines)} {what}: {'; '.join(lines[:3])}")
     if tally.longest > LONGEST_WAIT_SECONDS:
@@ -289,6 +333,8 @@ def _complaints(row: _Row, fault: _Fault) -> list[str]:
     idle = [kind for kind in _KINDS if not tally.requests[kind]]
     if idle:
         found.append(f"{row.name}: the load had no {', '.join(idle)}")
+    if fault.loses and not (tally.misses and any("is unreachable" in error for error in tally.errors)):
+        found.append(f"{row.name}: nobody missed anything, or no write failed: {tally.errors.most_common(2)}")
     if fault.silent and tally.longest < BACKEND_TIMEOUT_SECONDS / 4 and not tally.errors:
         found.append(f"{row.name}: nobody noticed the fault; the longest wait was {tally.longest * 1000:.0f} ms")
     return found
