@@ -81,7 +81,7 @@ extension LaneShell {
             }
             opened(connection)
             step(.connected(connection.id))
-        case .client, .backend, .local: preconditionFailure("\(connection.id) is no peer")
+        case .client, .backend, .listing, .local: preconditionFailure("\(connection.id) is no peer")
         }
     }
 

@@ -16,6 +16,8 @@ final class DialledName {
     let address: HostPort
     /// What the name meant.
     var meaning: IPAddress?
+    /// Somebody is looking it up once more.
+    var isLookedUp = false
 
     init(_ address: HostPort) { self.address = address }
 }
@@ -41,6 +43,8 @@ final class Connection {
         /// A memcached client from this address, and the place of the listener where it came in.
         case client(address: String, listener: Int)
         case backend
+        /// To a memcached, too, that lists its keys.
+        case listing
         /// A lane of another process, dialled: whom its certificate must name, and the lane.
         case dialledPeer(PeerIdentity, lane: UInt8)
         /// A lane of another process that dialled us, from this address.
@@ -82,6 +86,14 @@ final class Connection {
     }
 
     var isClient: Bool { if case .client = purpose { true } else { false } }
+
+    /// A memcached is at its other end.
+    var isToMemcached: Bool {
+        switch purpose {
+        case .backend, .listing: true
+        case .client, .dialledPeer, .acceptedPeer, .local: false
+        }
+    }
 
     /// The socket should report what can be read.
     var wantsToRead: Bool {

@@ -11,10 +11,8 @@ extension LaneShell {
     /// Begins a connection; its outcome is reported as `connected` or `closed`.
     func dial(_ id: ConnectionID, _ endpoint: Endpoint) {
         switch endpoint {
-        case .backend(let address):
-            let connection = Connection(id, .backend, .resolving)
-            add(connection)
-            dial(connection, address, milliseconds: running.site.times.backendConnectMilliseconds)
+        case .backend(let address): dialServer(Connection(id, .backend, .resolving), address)
+        case .listing(let address): dialServer(Connection(id, .listing, .resolving), address)
         case .peer(let identity, _, let lane) where identity == shared.identity:
             let connection = Connection(id, .local, .open)
             add(connection)
@@ -28,6 +26,11 @@ extension LaneShell {
                 connection, address,
                 milliseconds: isSibling ? times.siblingTimeoutMilliseconds : times.streamTimeoutMilliseconds)
         }
+    }
+
+    private func dialServer(_ connection: Connection, _ address: HostPort) {
+        add(connection)
+        dial(connection, address, milliseconds: running.site.times.backendConnectMilliseconds)
     }
 
     private func dialSibling(_ connection: Connection, _ lane: UInt8) {
@@ -51,18 +54,21 @@ extension LaneShell {
             return connectNext(connection)
         }
         connection.name = DialledName(address)
-        look(up: address, for: connection.id)
+        look(up: address, for: connection.id, atLeisure: false)
     }
 
-    private func look(up address: HostPort, for id: ConnectionID) {
+    private func look(up address: HostPort, for id: ConnectionID, atLeisure: Bool) {
         let mailbox = shared.mailboxes[number]
-        shared.resolver.resolve(host: address.host, port: address.port) { mailbox.post(.resolved(id, $0)) }
+        shared.resolver.resolve(host: address.host, port: address.port, atLeisure: atLeisure) { mailbox.post(.resolved(id, $0)) }
     }
 
     /// Looks a server's name up once more. An address is what it is.
     func lookUpAgain(_ id: ConnectionID) {
-        guard let connection = connection(id), connection.phase == .open, let name = connection.name else { return }
-        look(up: name.address, for: id)
+        guard let connection = connection(id), connection.phase == .open, let name = connection.name, !name.isLookedUp else {
+            return
+        }
+        name.isLookedUp = true
+        look(up: name.address, for: id, atLeisure: true)
     }
 
     /// A host name was looked up; the connection may be gone by now.
@@ -80,6 +86,7 @@ extension LaneShell {
 
     /// A name that cannot be looked up, as long as the connection stands, is nobody's trouble.
     private func compare(_ connection: Connection, _ answer: Resolver.Answer) {
+        connection.name?.isLookedUp = false
         guard case .success(let addresses) = answer, let meaning = connection.name?.meaning,
             !addresses.contains(where: { $0.ip == meaning })
         else { return }
@@ -100,7 +107,7 @@ extension LaneShell {
             do throws(SocketError) {
                 connection.socket = try Socket.connect(
                     loop, to: address, role: Role.connection.rawValue, token: token(connection.id))
-                if case .backend = connection.purpose { connection.socket?.abortOnClose() }
+                if connection.isToMemcached { connection.socket?.abortOnClose() }
                 connection.name?.meaning = address.ip
                 connection.phase = .connecting
                 return

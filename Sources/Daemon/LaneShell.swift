@@ -114,6 +114,8 @@ final class LaneShell {
             if loop.readyCount > 0 { return }
             patience.release(upTo: .max, into: &effects.dirty)
             flushDirty()
+            // What came of it is reported first.
+            if hasUnfinished { return }
         }
         loop.wait(until: wake)
     }

@@ -76,6 +76,8 @@ public final class Resolver: Sendable {
 
     private struct State: Sendable {
         var questions: [Question] = []
+        /// Asked when there is nothing else to ask.
+        var leisurely: [Question] = []
         var running = false
     }
 
@@ -87,12 +89,12 @@ public final class Resolver: Sendable {
     /// A resolver; its thread lives only while there are questions.
     public init() {}
 
-    /// Looks a name up; `reply` is called on the resolver's thread.
-    public func resolve(host: String, port: UInt16, reply: @escaping @Sendable (Answer) -> Void) {
+    /// Looks a name up; `reply` is called on the resolver's thread. Nobody waits for what is looked up `atLeisure`.
+    public func resolve(host: String, port: UInt16, atLeisure: Bool = false, reply: @escaping @Sendable (Answer) -> Void) {
         let question = Question(host: host, port: port, reply: reply)
         let (accepted, start) = state.withLock { state in
-            guard state.questions.count < Self.waitingMax else { return (false, false) }
-            state.questions.append(question)
+            guard (atLeisure ? state.leisurely : state.questions).count < Self.waitingMax else { return (false, false) }
+            if atLeisure { state.leisurely.append(question) } else { state.questions.append(question) }
             defer { state.running = true }
             return (true, !state.running)
         }
@@ -110,7 +112,7 @@ public final class Resolver: Sendable {
             } catch {
                 let left = state.withLock { state in
                     defer { state = State() }
-                    return state.questions
+                    return state.questions + state.leisurely
                 }
                 for question in left { question.reply(.failure(error)) }
             }
@@ -129,11 +131,10 @@ public final class Resolver: Sendable {
 
     private func nextQuestion() -> Question? {
         state.withLock { state in
-            guard !state.questions.isEmpty else {
-                state.running = false
-                return nil
-            }
-            return state.questions.removeFirst()
+            if !state.questions.isEmpty { return state.questions.removeFirst() }
+            if !state.leisurely.isEmpty { return state.leisurely.removeFirst() }
+            state.running = false
+            return nil
         }
     }
 }

@@ -99,6 +99,12 @@ public enum Command {
         }
     }
 
+    /// Asks for an item's size, and whether it is marked as stale, without counting as a use of it.
+    public static func measure(key: UnsafeRawBufferPointer, into queue: ByteQueue) {
+        let encoded = self.key("mg ", key, queue)
+        queue.append(encoded ? " b u s\r\n" : " u s\r\n")
+    }
+
     /// Asks for the keys of all items; the answer is read with ``KeyListing``.
     public static func listKeys(into queue: ByteQueue) { queue.append("lru_crawler metadump all\r\n") }
 

@@ -30,23 +30,6 @@ struct Admission {
     init(listener: Int) { self.listener = listener }
 }
 
-/// Lets one line out of many through: who guesses passwords must not fill the disk with our log.
-struct Complaints {
-    private var nextAt: UInt64 = 0
-    private var kept = 0
-
-    /// How many were kept back since the last line, when this one may be told.
-    mutating func permit(at monotonic: UInt64) -> Int? {
-        guard monotonic >= nextAt else {
-            kept += 1
-            return nil
-        }
-        nextAt = monotonic + Limits.complaintMicroseconds
-        defer { kept = 0 }
-        return kept
-    }
-}
-
 extension ClientSession {
     /// Bytes that may wait for the client to read them before its commands wait.
     var outgoingBytesMax: Int { isStranger ? Limits.strangerOutgoingBytesMax : Limits.clientOutgoingBytesMax }
@@ -152,10 +135,9 @@ extension LaneNode {
         if credentials[listener, default: Credentials()].admit(name: name, password: password) { return true }
         counters.authenticationsFailed += 1
         if let kept = authenticationComplaints.permit(at: monotonic) {
-            let more = kept == 0 ? "" : " (\(kept) more since the last such line)"
             say(
                 .warning,
-                "client authentication failed address=\(session.address) listener=\(listeners[listener]?.description ?? "gone")\(more)"
+                "client authentication failed address=\(session.address) listener=\(listeners[listener]?.description ?? "gone")\(kept)"
             )
         }
         return false

@@ -115,6 +115,8 @@ final class BackendServer {
     var recoveringFrom: Set<Int> = []
     /// Those of them from which it has been refilled by this lane.
     var refilledFrom: Set<Int> = []
+    /// How often it has been gone through with something left over.
+    var incompleteRefills = 0
     /// When it last lost what it held, by whoever knows of the latest time, and the time up to which that was made good: both as
     /// stamps, and both only rise, so that lanes agree in whatever order they hear of them.
     var emptied: UInt64 = 0

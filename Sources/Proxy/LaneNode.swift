@@ -103,6 +103,8 @@ public final class LaneNode {
     /// Where clients come in, by number.
     var listeners: [Int: ClientListener]
     var authenticationComplaints = Complaints()
+    /// Records that a server would not take.
+    var refusalComplaints = Complaints()
 
     // The owner's lane.
     var index = KeyIndex()

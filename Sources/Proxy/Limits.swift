@@ -47,6 +47,8 @@ enum Limits {
     static let repairsMax = 64
     /// Copies from a backup into a recovering primary that are under way at a time.
     static let copiesMax = 64
+    /// A server whose clock says more has lost its mind, or is none.
+    static let serverTimeSecondsMax: UInt64 = 1 << 40
     /// Keys that are looked up at a time at a server that is refilled.
     static let refillLooksMax = 64
     /// Keys that are kept of a server's list; if there are more, the list is taken in parts.
@@ -57,6 +59,8 @@ enum Limits {
     static let refillTryMicroseconds: UInt64 = 100_000
     /// How often the list is gone through at most, if each time a key was found to be missing.
     static let refillRoundsMax = 3
+    /// How often a server is gone through, always later, for keys that could not be copied.
+    static let incompleteRefillsMax = 7
     /// How long a refill waits that could not begin or was broken off, in microseconds …
     static let refillRetryMicroseconds: UInt64 = 1_000_000
     /// … and when the server does not list its keys.

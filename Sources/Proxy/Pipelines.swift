@@ -58,8 +58,8 @@ extension LaneNode {
             default: break
             }
         }
-        guard let pid, let time, let uptime else {
-            return drop(server, "it does not tell pid, time and uptime in its stats")
+        guard let pid, let time, let uptime, time < Limits.serverTimeSecondsMax else {
+            return drop(server, "it does not tell pid, time and uptime in its stats, or a time that can be")
         }
         let startedAt = time - min(time, uptime)
         meet(server, incarnation: Array("\(pid).\(startedAt)".utf8), startedAt: startedAt)
@@ -88,7 +88,9 @@ extension LaneNode {
             }
         }
         if server.missedTooMany {
-            noteEmptied(server, at: HybridClock.stamp(atWall: now.wallMicroseconds), from: others(than: server))
+            // Later than whatever was told of it before, though the teller's clock may be ahead: who refills it must begin anew.
+            noteEmptied(
+                server, at: max(HybridClock.stamp(atWall: now.wallMicroseconds), server.emptied + 1), from: others(than: server))
             if server.hasMoved {
                 say(.notice, "memcached at another address is flushed before it is used server=\(server.definition.name)")
             } else {
@@ -112,10 +114,11 @@ extension LaneNode {
 
     /// A server came back with an empty memory. What it lost, those of the other pool may hold that are older.
     private func noteEmpty(_ server: BackendServer) {
-        for other in servers { other.recoveringFrom.remove(server.index) }
+        let stamp = HybridClock.stamp(atWall: server.startedAt * 1_000_000)
+        for other in servers where other.emptied <= stamp { other.recoveringFrom.remove(server.index) }
         if server.incarnation == server.refilled { return }
         noteEmptied(
-            server, at: HybridClock.stamp(atWall: server.startedAt * 1_000_000),
+            server, at: stamp,
             from: others(than: server).filter { servers[$0].startedAt <= server.startedAt })
     }
 
@@ -307,7 +310,7 @@ extension LaneNode {
             operationReadAnswered(operation, server, image.flatMap { $0.isStale ? nil : $0 })
         case .passed(let operation): answered(operation)
         case .amnesia: flushedLate(server, reply.kind)
-        case .look(let look): looked(look, found: reply.kind != .en)
+        case .look(let look): looked(look, reply)
         case .tidy, .probe: break
         case .greeting: greeted(server, reply, bytes)
         case .flush(let flush): flushed(flush, reply.kind, Array(bytes))
@@ -343,7 +346,9 @@ extension LaneNode {
         if operation.key == allKeys { return barrierRefused(server, operation) }
         server.message =
             "refused a record (key of \(operation.key.count) bytes): its item limit may be smaller than another site's"
-        say(.warning, "memcached refused a record server=\(server.definition.name) version=\(operation.version)")
+        if let kept = refusalComplaints.permit(at: monotonic) {
+            say(.warning, "memcached refused a record server=\(server.definition.name) version=\(operation.version)\(kept)")
+        }
         // Something younger may be on its way there already; it must not be deleted.
         guard !workFor(operation.key).isOutdated(operation.version, .tombstone, at: server.index) else { return }
         ask(server, .tidy, .meta) { queue in operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) } }

@@ -4,7 +4,9 @@
 //     list the partner's keys ─▶ those that live on both ─▶ look each up ──there──▶ done
 //            (own connection)                                  │ missing
 //                                                              ▼
-//                                     the key's owner copies it; look again a moment later
+//                                     the key's owner copies it; look again a moment later ──still missing──▶ has the partner got it?
+//
+// As long as the partner has anything that could be copied, and was not, the server is not whole: it is gone through again, by and by.
 //
 // The list is read as fast as it comes, for memcached's crawler thread waits for its reader: what is kept of it is bounded, and if
 // that is not enough, it is taken several times, a part of the keys each time.
@@ -40,6 +42,8 @@ final class Refill {
     /// Times that the list was gone through; keys that were missing, and then were there, this time.
     var rounds = 0
     var mended = 0
+    /// Keys that the source has, and that nobody has copied.
+    var left = 0
     var reportedAt: UInt64
 
     init(target: Int, source: Int, connection: ConnectionID, at now: UInt64) {
@@ -60,6 +64,8 @@ struct RefillLook {
     let key: [UInt8]
     /// How often the owner has been asked to copy it.
     var tries = 0
+    /// Nobody has copied it: has the source got it at all?
+    var asksSource = false
     /// When it is looked up again, in monotonic microseconds.
     var due: UInt64 = 0
 }
@@ -76,8 +82,8 @@ extension LaneNode {
         let patience = UInt64(configuration.site.times.backendTimeoutMilliseconds) * 1_000
         if !maySupervise(target) || !target.recoveringFrom.contains(refill.source) {
             abandon(refill, "it is not called for any more")
-        } else if !servers[refill.source].isUp {
-            abandon(refill, "\(servers[refill.source].title) was lost")
+        } else if !mayGive(servers[refill.source]) {
+            abandon(refill, "\(servers[refill.source].title) was lost, or lacks writes")
         } else if refill.isListing || !refill.hasAsked, monotonic - refill.heardAt > patience {
             abandon(refill, "\(servers[refill.source].title) did not list its keys within \(patience / 1_000) ms")
         } else {
@@ -91,19 +97,22 @@ extension LaneNode {
     /// This lane, and no other, refills the server; and it can be done. Even if it knows nobody who could have what the server lost:
     /// others may wait to be told so.
     private func maySupervise(_ server: BackendServer) -> Bool {
-        state == .serving && server.emptied > server.refilledTo && server.isUp
+        state == .serving && server.emptied > server.refilledTo && mayGive(server)
             && owner(of: Array(server.definition.name.utf8)) == laneID
     }
+
+    /// Every lane can reach it, and trusts it: copies from it, and to it, come about.
+    private func mayGive(_ server: BackendServer) -> Bool { server.isUp && server.cutOffAt.isEmpty }
 
     private func beginRefill() {
         guard monotonic >= refillRetryAt else { return }
         for target in servers where maySupervise(target) {
             let left = target.recoveringFrom.subtracting(target.refilledFrom)
             if left.isEmpty { return finishRefill(target) }
-            guard let source = left.sorted().first(where: { servers[$0].isUp }) else { continue }
+            guard let source = left.sorted().first(where: { mayGive(servers[$0]) }) else { continue }
             let refill = Refill(target: target.index, source: source, connection: connections.open(), at: monotonic)
             self.refill = refill
-            effects.actions.append(.connect(refill.connection, .backend(servers[source].definition.address)))
+            effects.actions.append(.connect(refill.connection, .listing(servers[source].definition.address)))
             say(
                 .notice,
                 "refill begins server=\(target.definition.name) from=\(servers[source].definition.name)")
@@ -149,8 +158,11 @@ extension LaneNode {
     }
 
     private func lack(_ server: BackendServer, from sources: some Sequence<Int>) {
-        server.recoveringFrom = Set(sources)
+        // Who was emptied before has nothing more to get from it, and who was emptied since has nothing of what it lost.
+        for other in servers where other.emptied <= server.emptied { other.recoveringFrom.remove(server.index) }
+        server.recoveringFrom = Set(sources.filter { servers[$0].emptied <= server.emptied })
         server.refilledFrom = []
+        server.incompleteRefills = 0
         server.refilledAt = nil
         server.refilled = nil
         if let refill, refill.target == server.index { abandon(refill, "it was emptied once more") }
@@ -257,18 +269,33 @@ extension LaneNode {
     }
 
     /// The server has the key, or has not.
-    func looked(_ look: RefillLook, found: Bool) {
+    func looked(_ look: RefillLook, _ reply: Reply) {
         let refill = look.refill
         guard self.refill === refill else { return }
         refill.looksUnderWay -= 1
-        if found {
+        let found = reply.kind != .en
+        if look.asksSource {
+            // What is marked as stale or too large is never copied.
+            if found, !reply.isStale, reply.size <= configuration.federation.itemBytesMax { refill.left += 1 }
+        } else if found {
             if look.tries > 0 { refill.mended += 1 }
         } else if look.tries < Limits.refillTriesMax {
             self.refill(look.key, hops: 0)
             let due = monotonic + Limits.refillTryMicroseconds
             refill.again.append(RefillLook(refill: refill, key: look.key, tries: look.tries + 1, due: due))
+        } else {
+            lookAtSource(look)
         }
         goOn(refill)
+    }
+
+    private func lookAtSource(_ look: RefillLook) {
+        let source = servers[look.refill.source]
+        guard source.acceptsWrites else { return look.refill.left += 1 }
+        look.refill.looksUnderWay += 1
+        var look = look
+        look.asksSource = true
+        ask(source, .look(look), .meta) { queue in look.key.withUnsafeBytes { Command.measure(key: $0, into: queue) } }
     }
 
     private func partDone(_ refill: Refill) {
@@ -282,12 +309,21 @@ extension LaneNode {
         refill.rounds += 1
         guard refill.mended > 0 && refill.rounds < Limits.refillRoundsMax else { return sourceDone(refill) }
         // memcached's list leaves out what is being moved at the moment.
-        (refill.part, refill.mended) = (0, 0)
+        (refill.part, refill.mended, refill.left) = (0, 0, 0)
         list(refill)
     }
 
     private func sourceDone(_ refill: Refill) {
         let target = servers[refill.target]
+        let keys = "\(refill.left) keys could not be copied"
+        if refill.left > 0 {
+            target.incompleteRefills += 1
+            if target.incompleteRefills < Limits.incompleteRefillsMax {
+                let wait = Limits.refillRetryMicroseconds << UInt64(target.incompleteRefills)
+                return abandon(refill, keys, retryAfter: min(wait, Limits.refillRefusedMicroseconds))
+            }
+            say(.warning, "refill gives up server=\(target.definition.name) reason=\(keys)")
+        }
         let seconds = (monotonic - refill.startedAt) / 1_000_000
         say(
             .notice,

@@ -91,6 +91,8 @@ public struct PeerIdentity: Sendable, Hashable, CustomStringConvertible {
 public enum Endpoint: Sendable, Hashable {
     /// A memcached server.
     case backend(HostPort)
+    /// The same for a while, to list its keys; where it is reached says nothing of where the server is (`moved`).
+    case listing(HostPort)
     /// A lane of a peer proxy: the shell dials `address`, checks that the certificate names `identity`, and has the
     /// connection handed to the loop numbered `lane` modulo the peer's loops. A lane of this very process is reached without TLS.
     case peer(identity: PeerIdentity, address: HostPort, lane: UInt8)

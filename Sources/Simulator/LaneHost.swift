@@ -234,7 +234,7 @@ extension World {
         let party = Party.lane(host, id, life: host.life)
         let machine = host.proxy.machine
         switch endpoint {
-        case .backend(let address):
+        case .backend(let address), .listing(let address):
             guard let server = servers.first(where: { $0.address == address }) else {
                 return violate(.seamIsKept, "\(host.name) connects to \(address), which is nobody's address")
             }

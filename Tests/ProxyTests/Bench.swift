@@ -319,7 +319,8 @@ final class Bench {
     // MARK: memcached
 
     func backend(_ name: String) -> ConnectionID {
-        guard let id = dialled({ $0 == .backend(HostPort(host: name, port: 11211)) }) else {
+        let address = HostPort(host: name, port: 11211)
+        guard let id = dialled({ $0 == .backend(address) || $0 == .listing(address) }) else {
             preconditionFailure("\(name) was never dialled")
         }
         return id

@@ -106,19 +106,90 @@ import Testing
         #expect(bench.heard(wires.primary) == "set k 0 0 1\r\ny\r\n")
     }
 
-    @Test("A key that cannot be copied holds nothing up")
-    func givesUpAKey() throws {
-        let wires = try restarted("cache1")
+    /// The backup lists a key that the primary goes on lacking, until the backup is asked whether it has it at all.
+    private func lackForGood(_ key: String, _ wires: Wires, copying value: String) {
         let bench = wires.bench
-        wires.listed("stale")
+        wires.listed(key)
         for _ in 0...Limits.refillTriesMax {
-            #expect(bench.heard(wires.primary) == "me stale\r\n")
+            #expect(bench.heard(wires.primary) == "me \(key)\r\n")
             wires.answerPrimary("EN\r\n")
-            if bench.heard(wires.backup) != "" { wires.answerBackup("VA 1 s1 f0 t-1 c1 W X\r\nx\r\n") }
-            _ = bench.heard(wires.backup)
+            if bench.heard(wires.backup) == "mg \(key) u s v f t c\r\n" { wires.answerBackup(value) }
             bench.advance(milliseconds: 200)
         }
+    }
+
+    @Test(
+        "A key that is never copied, because it is marked as stale, too large, or gone, holds nothing up",
+        arguments: [
+            "HD s1 W X\r\n", "HD s1048577\r\n", "EN\r\n",
+        ])
+    func givesUpAKey(measured: String) throws {
+        let wires = try restarted("cache1")
+        lackForGood("stale", wires, copying: "EN\r\n")
+        wires.answerBackup(measured)
+        #expect(!wires.bench.node.servers[0].lacksItems)
+    }
+
+    @Test("As long as the backup has a key that nobody has copied, the primary is not whole; in the end somebody is told")
+    func incomplete() throws {
+        let wires = try restarted("cache1")
+        let bench = wires.bench
+        lackForGood("k", wires, copying: "EN\r\n")
+        wires.answerBackup("HD s1\r\n")
+        #expect(bench.node.servers[0].lacksItems)
+        #expect(bench.lines.last == "refill broken off server=cache1 from=backup1 reason=1 keys could not be copied")
+        bench.node.servers[0].incompleteRefills = Limits.incompleteRefillsMax - 1
+        bench.advance(milliseconds: 2_500)
+        var again = wires
+        again.list = bench.backend("backup1")
+        bench.step(.connected(again.list))
+        bench.settle()
+        lackForGood("k", again, copying: "EN\r\n")
+        again.answerBackup("HD s1\r\n")
         #expect(!bench.node.servers[0].lacksItems)
+        #expect(bench.lines.contains("refill gives up server=cache1 reason=1 keys could not be copied"))
+    }
+
+    @Test("A source that another lane does not trust is not copied from, and a refill from it is not called complete")
+    func distrustedSource() throws {
+        var plan = Self.plan
+        plan.proxies = ["n1", "n2"]
+        plan.primaries = 8
+        let bench = Bench.serving(plan)
+        let link = try bench.linkSibling()
+        let own = try #require(
+            bench.node.servers.first { !$0.isBackup && bench.node.owner(of: Array($0.definition.name.utf8)) == Bench.n1 })
+        bench.tell(link, .backend(server: 8, cutOff: true, emptied: 0))
+        bench.tell(link, .backend(server: UInt16(own.index), cutOff: false, emptied: 20))
+        bench.advance(milliseconds: 300)
+        #expect(bench.node.refill == nil && own.lacksItems)
+        bench.tell(link, .backend(server: 8, cutOff: false, emptied: 0))
+        bench.advance(milliseconds: 300)
+        #expect(bench.node.refill != nil)
+    }
+
+    @Test(
+        "Which of two servers that restarted has what the other lost does not depend on which is met first",
+        arguments: [false, true])
+    func metInAnyOrder(primaryFirst: Bool) throws {
+        let bench = Bench.serving(Self.plan)
+        let lives = [("backup1", 3_000), ("cache1", 4_000)]
+        for (name, _) in lives { bench.lose(bench.backend(name)) }
+        bench.advance(milliseconds: 1_000)
+        for (name, startedAt) in primaryFirst ? lives.reversed() : lives { bench.bringUp(name, pid: 2, startedAt: startedAt) }
+        #expect(bench.node.servers[0].recoveringFrom == [1], "the backup lives longer, and may have what was written since")
+        #expect(bench.node.servers[1].recoveringFrom == [])
+    }
+
+    @Test("Two servers that were emptied one after the other never recover from each other", arguments: [false, true])
+    func neverFromEachOther(primaryLast: Bool) {
+        let bench = Bench.serving(Self.plan)
+        let stamp = HybridClock.stamp(atWall: 2_000_000_000_000_000)
+        let (first, last) = primaryLast ? (1, 0) : (0, 1)
+        bench.node.noteEmptied(bench.node.servers[first], at: stamp, from: [last])
+        bench.node.noteEmptied(bench.node.servers[last], at: stamp + 1, from: [first])
+        #expect(bench.node.servers[first].recoveringFrom == [])
+        #expect(bench.node.servers[last].recoveringFrom == [first])
     }
 
     @Test("A server that is busy is asked again soon; one that does not list its keys, much later")
