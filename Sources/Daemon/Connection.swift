@@ -70,8 +70,6 @@ final class Connection {
     var hasBacklog = false
     /// The client has closed its sending side, and may still be owed replies.
     var isHalfClosed = false
-    /// Bytes have come since the last write.
-    var mayBeOwed = false
     /// Since when its replies have been kept back for those behind them, in monotonic microseconds (`Patience.swift`).
     var patientSince: UInt64 = 0
     /// When it is given up, in monotonic microseconds; nil when it has all the time in the world.

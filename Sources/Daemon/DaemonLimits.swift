@@ -14,12 +14,10 @@ enum DaemonLimits {
     static let drainedReportBytesMin = 16 * 1024
     /// Rounds of encrypting and writing for one connection in one turn.
     static let encryptRoundsMax = 4
+    /// What TLS itself may have to say beyond a client's replies before the client has read any of it.
+    static let protocolBytesMax = 64 << 10
     /// How long a connection that is being closed may take to send what it still has.
     static let closingMicroseconds: UInt64 = 5_000_000
-    /// How long a client that has closed its sending side is kept for the replies that it may be owed.
-    static let halfClosedMicroseconds: UInt64 = 2_000_000
-    /// The same, after a reply has been sent.
-    static let halfClosedAfterReplyMicroseconds: UInt64 = 200_000
     /// How long a new peer connection may take to send its preamble.
     static let preambleMicroseconds: UInt64 = 5_000_000
     /// New peer connections that may be waiting for their preamble at a time.

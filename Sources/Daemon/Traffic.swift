@@ -43,7 +43,6 @@ extension LaneShell {
         switch socket.read(into: connection.tls?.incoming ?? incoming) {
         case .bytes:
             if let tls = connection.tls { return decrypt(connection, tls, into: incoming) }
-            connection.mayBeOwed = true
             step(.received(connection.id))
         case .nothing: break
         case .end: ended(connection)
@@ -62,21 +61,23 @@ extension LaneShell {
         }
         if connection.phase == .handshaking && tls.session.isEstablished { authenticated(connection, tls.session) }
         if !tls.outgoing.isEmpty { effects.dirty.append(connection.id) }
-        guard connection.phase == .open else { return }
-        if incoming.count > before {
-            connection.mayBeOwed = true
-            step(.received(connection.id))
+        guard connection.phase == .open || connection.phase == .handshaking else { return }
+        // What the protocol itself says is little, unless somebody makes it talk and does not listen.
+        if tls.outgoing.count > TLSSession.waitingBytesMax + DaemonLimits.protocolBytesMax {
+            return lose(connection, "it has TLS answer more than it reads", cause: .refused)
         }
+        guard connection.phase == .open else { return }
+        if incoming.count > before { step(.received(connection.id)) }
         if !tls.session.hasEnded { return }
         if connection.isClient { ended(connection) } else { lose(connection, "the peer ended the connection") }
     }
 
-    /// The other side sends no more. A client may still be owed replies: `printf 'get k\r\n' | nc` closes at once.
+    /// The other side sends no more. A client may still be owed replies: `printf 'get k\r\n' | nc` ends at once.
     private func ended(_ connection: Connection) {
-        if connection.isClient && connection.mayBeOwed {
+        if connection.isClient && connection.phase == .open {
             connection.isHalfClosed = true
             connection.socket?.isReading = false
-            setDeadline(connection, after: DaemonLimits.halfClosedMicroseconds)
+            step(.ended(connection.id))
         } else {
             lose(
                 connection,
@@ -113,10 +114,9 @@ extension LaneShell {
         switch sent {
         case .all:
             let reportable = connection.hasBacklog || waiting >= DaemonLimits.drainedReportBytesMin
-            flushed(connection, wrote: waiting > 0 || connection.hasBacklog)
+            flushed(connection)
             if connection.phase == .open && reportable && outgoing.isEmpty { reports.append(.drained(connection.id)) }
         case .some:
-            connection.mayBeOwed = false
             if !connection.hasBacklog || outgoing.count < waiting { stalled(connection) }
             if !connection.hasBacklog && connection.isClient { reports.append(.stalled(connection.id)) }
             connection.hasBacklog = true
@@ -125,21 +125,19 @@ extension LaneShell {
     }
 
     /// Everything that was queued has reached the kernel.
-    private func flushed(_ connection: Connection, wrote: Bool) {
+    private func flushed(_ connection: Connection) {
         connection.hasBacklog = false
-        if wrote { connection.mayBeOwed = false }
         if connection.phase == .closing {
             drop(connection)
-        } else if connection.isHalfClosed {
-            if wrote { setDeadline(connection, after: DaemonLimits.halfClosedAfterReplyMicroseconds) }
         } else if connection.phase == .open {
             connection.deadline = nil
         }
     }
 
-    /// A client that reads nothing is given up in the end; the core watches over backends and peers itself.
+    /// A client that reads nothing is given up in the end, also when that is all that is left to do; the core watches over backends
+    /// and peers itself.
     private func stalled(_ connection: Connection) {
-        if connection.phase == .open && connection.isClient && !connection.isHalfClosed {
+        if connection.isClient && (connection.phase == .open || connection.phase == .closing) {
             setDeadline(connection, after: UInt64(running.site.times.clientStalledMilliseconds) * 1_000)
         }
     }
@@ -250,7 +248,7 @@ extension LaneShell {
         case .connecting: lose(connection, "\(connection.target) did not accept the connection in time")
         case .handshaking: lose(connection, "the TLS handshake took too long")
         case .closing: drop(connection)
-        case .open: lose(connection, connection.isHalfClosed ? "it closed the connection" : "it did not read what was sent to it")
+        case .open: lose(connection, "it did not read what was sent to it")
         case .lost: break
         }
     }

@@ -47,10 +47,11 @@ extension LaneNode {
 
     /// Takes the first words of a client that has not said who it is; true once what follows is the session's business. Of the
     /// answers to what arrived together only the last is given, as memcached does: a stranger is not talked to more than need be.
-    func unlock(_ session: ClientSession, _ incoming: ByteQueue, _ outgoing: ByteQueue) -> Bool {
+    func unlock(_ session: ClientSession, _ incoming: ByteQueue, _ outgoing: ByteQueue, _ workLeft: inout Int) -> Bool {
         var reply: StaticString?
         defer { if let reply { answer(session, reply) } }
-        while !incoming.isEmpty, outgoing.count < Limits.strangerOutgoingBytesMax {
+        while !incoming.isEmpty, outgoing.count < Limits.strangerOutgoingBytesMax, workLeft > 0 {
+            workLeft -= 1
             guard let outcome = firstWords(session, incoming) else { return true }
             switch outcome {
             case .incomplete: return false

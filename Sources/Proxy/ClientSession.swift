@@ -44,6 +44,14 @@ struct ReplySlot {
     var failed = false
 }
 
+/// A store whose value is too large, as the parser tells of it.
+struct RefusedStore {
+    var request: Request
+    var reply: StaticString
+    var consume: Int
+    var swallow: Int
+}
+
 final class ClientSession {
     let connection: ConnectionID
     /// Where the client comes from.
@@ -69,6 +77,12 @@ final class ClientSession {
     /// A command that was understood and must wait for earlier ones; its bytes are still the first of the incoming ones, and its
     /// text if it is a packet is still in `text`.
     var waiting: Request?
+    /// The same for a store that was refused, and whose key must go in its turn.
+    var waitingRefusal: RefusedStore?
+    /// Keys of the waiting `gat` that are on their way already.
+    var keysTaken = 0
+    /// It sends no more.
+    var hasEnded = false
     /// It will be pumped at the end of the step.
     var pumpDue = false
     /// It has more commands than a turn takes.
@@ -100,6 +114,9 @@ final class ClientSession {
         isLocked = admission != nil
         parser = RequestParser(itemBytesMax: itemBytesMax)
     }
+
+    /// A command must wait for earlier ones.
+    var isWaiting: Bool { waiting != nil || waitingRefusal != nil }
 
     /// The packet that is being answered; nil on a text connection.
     var exchange: BinaryExchange? { translator?.exchange }

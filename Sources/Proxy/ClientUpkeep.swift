@@ -2,6 +2,7 @@
 // have every turn for themselves. Decided here, with the tick or when a client's buffers change; nothing per command.
 
 import Kernel
+import Memcache
 
 extension LaneNode {
     // MARK: Memory
@@ -9,6 +10,8 @@ extension LaneNode {
     /// Looks at what a client holds now.
     func account(_ session: ClientSession) {
         let id = session.connection
+        // One that has just been forgotten holds nothing any more.
+        guard sessions[id] === session else { return }
         let outgoing = connections.outgoing(id).heldBytes
         var held = connections.incoming(id).heldBytes + session.care.largeCommandBytes
         if session.care.isStalled || outgoing >= Limits.countedReplyBytesMin { held += outgoing }
@@ -246,6 +249,11 @@ extension LaneNode {
             if sessions[session.connection] === session { pump(session) }
         }
     }
+}
+
+extension Request {
+    /// What it takes of its client's turn.
+    var work: Int { verb == .stats ? Limits.statsWork : 1 + keyCount / Limits.keysPerWork }
 }
 
 /// When what was last looked at, and told.

@@ -8,13 +8,17 @@ extension LaneNode {
 
     /// Takes as many commands off a client's incoming bytes as may go now.
     func pump(_ session: ClientSession) {
-        guard clientsAdmitted else { return }
+        guard clientsAdmitted else {
+            // It waits, and may not fill the memory meanwhile.
+            account(session)
+            return regulateReading(session)
+        }
         let incoming = connections.incoming(session.connection)
         let outgoing = connections.outgoing(session.connection)
         var room = true
-        var commandsLeft = Limits.clientCommandsPerTurnMax
+        var workLeft = Limits.clientWorkPerTurnMax
         let before = incoming.count
-        let mayGo = !session.isLocked || unlock(session, incoming, outgoing)
+        let mayGo = !session.isLocked || unlock(session, incoming, outgoing, &workLeft)
         while mayGo, !incoming.isEmpty, !session.closing {
             if session.swallow > 0 {
                 let swallowed = min(session.swallow, incoming.count)
@@ -22,48 +26,62 @@ extension LaneNode {
                 session.swallow -= swallowed
                 continue
             }
-            room = session.hasRoom(behind: outgoing) && commandsLeft > 0
-            guard room, takeCommand(session, incoming) else { break }
-            commandsLeft -= 1
+            room = session.hasRoom(behind: outgoing) && workLeft > 0
+            guard room, let work = takeCommand(session, incoming) else { break }
+            workLeft -= work
         }
         counters.bytesRead &+= UInt64(before - incoming.count)
-        if commandsLeft == 0 && !session.nextTurnDue {
+        if workLeft <= 0 && !session.nextTurnDue {
             session.nextTurnDue = true
             sessionsNextTurn.append(session)
         }
+        // Nobody will end what has only begun.
+        if session.hasEnded, room, workLeft > 0, !session.isWaiting { session.closing = true }
         if incoming.isEmpty && session.isUnremarkable && outgoing.count < Limits.countedReplyBytesMin && !clientMemory.isTight {
             session.care.requestBegunAt = nil
         } else {
-            let waits = !room || session.waiting != nil || session.closing
+            let waits = !room || session.isWaiting || session.closing
             noteHalfSent(
-                session, tookSome: commandsLeft < Limits.clientCommandsPerTurnMax,
+                session, tookSome: workLeft < Limits.clientWorkPerTurnMax,
                 isIncomplete: session.swallow > 0 || (!incoming.isEmpty && !waits))
             account(session)
             regulateReading(session)
         }
-        if isLeaving && commandsLeft > 0 { closeIfIdle(session) }
+        if session.hasEnded || isLeaving && workLeft > 0 { closeIfIdle(session) }
     }
 
-    /// Takes one command; false when it is not complete, or must wait for earlier ones.
-    private func takeCommand(_ session: ClientSession, _ incoming: ByteQueue) -> Bool {
+    /// The client sends no more. What it has sent whole is done and answered; then the connection is closed.
+    func clientEnded(_ session: ClientSession) {
+        session.hasEnded = true
+        pump(session)
+    }
+
+    /// Takes one command; returns how much work it was, or nil when it is not complete, or must wait for earlier ones.
+    private func takeCommand(_ session: ClientSession, _ incoming: ByteQueue) -> Int? {
         let bytes = incoming.readable
         if let parsed = session.waiting {
             // Understood before, but it had to wait for an earlier command.
-            guard dispatch(parsed, session, session.source(bytes)) else { return false }
+            guard dispatch(parsed, session, session.source(bytes)) else { return nil }
             session.waiting = nil
             incoming.consume(session.incomingBytes(of: parsed))
             session.finishRequest()
-            return true
+            return parsed.work
+        }
+        if let refused = session.waitingRefusal {
+            guard refuse(refused, session, incoming) else { return nil }
+            session.waitingRefusal = nil
+            return 1
         }
         switch session.next(in: bytes) {
-        case .incomplete: return false
+        case .incomplete: return nil
         case .request(let request):
             guard dispatch(request, session, session.source(bytes)) else {
                 session.waiting = request
-                return false
+                return nil
             }
             incoming.consume(session.incomingBytes(of: request))
             session.finishRequest()
+            return request.work
         case .refused(let reply, let consume, let swallow, let close):
             counters.commandsRefused += 1
             incoming.consume(consume)
@@ -75,11 +93,28 @@ extension LaneNode {
             session.swallow = swallow
             authenticate(session, request)
         case .refusedStore(let request, let reply, let consume, let swallow):
-            counters.commandsRefused += 1
-            deleteRefused(request, reply, session, session.source(bytes))
-            incoming.consume(consume)
-            session.swallow = swallow
+            let refused = RefusedStore(request: request, reply: reply, consume: consume, swallow: swallow)
+            guard refuse(refused, session, incoming) else {
+                session.waitingRefusal = refused
+                return nil
+            }
         }
+        return 1
+    }
+
+    /// memcached refuses a value over its limit and drops what was there; so does the owner. False when that must wait for earlier
+    /// commands.
+    private func refuse(_ refused: RefusedStore, _ session: ClientSession, _ incoming: ByteQueue) -> Bool {
+        let key = refused.request.withKey(in: session.source(incoming.readable)) { Array($0) }
+        guard session.mayWrite(KeyBucket(slot: slot(of: key)), on: -1) else { return false }
+        counters.commandsRefused += 1
+        let queue = ByteQueue()
+        key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
+        var write = Write(effect: .delete, shape: .meta, key: key, command: [UInt8](queue.readable))
+        write.replyInstead = Array("\(refused.reply)".utf8)
+        submit(write, .client(session.connection, session.expectWrite(path: -1)))
+        incoming.consume(refused.consume)
+        session.swallow = refused.swallow
         return true
     }
 
@@ -174,19 +209,6 @@ extension LaneNode {
         }
     }
 
-    /// memcached refuses a value over its limit and drops what was there; so does the owner.
-    private func deleteRefused(
-        _ request: Request, _ text: StaticString, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer
-    ) {
-        let key = request.withKey(in: bytes) { Array($0) }
-        let queue = ByteQueue()
-        key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
-        var write = Write(effect: .delete, shape: .meta, key: key, command: [UInt8](queue.readable))
-        write.replyInstead = Array("\(text)".utf8)
-        let reply = session.expectWrite(path: -1)
-        submit(write, .client(session.connection, reply))
-    }
-
     // MARK: Answered here
 
     private func answerHere(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
@@ -242,7 +264,7 @@ extension LaneNode {
     }
 
     func closeIfIdle(_ session: ClientSession) {
-        guard session.slots.isEmpty, session.closing || (isLeaving && session.waiting == nil) else { return }
+        guard session.slots.isEmpty, session.closing || (isLeaving && !session.isWaiting) else { return }
         guard sessions[session.connection] === session else { return }
         forget(session)
         effects.actions.append(.close(session.connection, flush: true))
@@ -276,7 +298,7 @@ extension LaneNode {
                 if session.popFirst() { outgoing.append(next) }
             }
             counters.bytesWritten &+= UInt64(outgoing.count - before)
-            let moreFollows = !session.slots.isEmpty || session.waiting != nil
+            let moreFollows = !session.slots.isEmpty || session.isWaiting
             if moreFollows && outgoing.count < Limits.patientBytesMax { markPatient(id) } else { markDirty(id) }
         }
         if mattersToMemory || session.care.isStalled || clientMemory.isTight { account(session) }

@@ -329,6 +329,7 @@ public final class LaneNode {
         case .connected(let id): connected(id)
         case .received(let id): received(id)
         case .drained(let id): drained(id)
+        case .ended(let id): sessions[id].map { clientEnded($0) }
         case .stalled(let id): stalled(id)
         case .closed(let id, let reason, let cause): closed(id, reason, cause)
         case .moved(let id): serverOf[id].map { nameMoved(servers[$0]) }

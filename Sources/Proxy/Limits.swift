@@ -14,8 +14,14 @@ enum Limits {
     static let clientOutgoingBytesMax = 4 << 20
     /// Bytes of commands that may wait behind an earlier command of the same client before it is paused.
     static let clientIncomingBytesMax = 1 << 20
-    /// Commands of one client that are taken in one turn, so that one who sends without end leaves the others their share.
-    static let clientCommandsPerTurnMax = 256
+    /// Work of one client that is done in one turn, so that one who sends without end leaves the others their share. A command is one.
+    static let clientWorkPerTurnMax = 256
+    /// Keys of a retrieval that are as much work as a command.
+    static let keysPerWork = 16
+    /// How much work a `stats` is.
+    static let statsWork = 64
+    /// Keys of a `gat` that are on their way at a time: each is a write.
+    static let touchesMax = 64
     /// Commands from this size on are counted while they are under way …
     static let largeCommandBytesMin = 4 << 10
     /// … and past so many bytes of them, the client's next ones wait.

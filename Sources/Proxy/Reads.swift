@@ -29,9 +29,12 @@ extension LaneNode {
 
     /// `gat`: each key is a write at its owner.
     func retrieveAndTouch(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
-        guard mayRetrieve(request, session, bytes, asWrites: true) else { return false }
+        if session.keysTaken == 0, !mayRetrieve(request, session, bytes, asWrites: true) { return false }
         var keys = KeyCursor(request, in: bytes)
+        for _ in 0..<session.keysTaken { _ = keys.next() }
         while let span = keys.next() {
+            guard session.writes < Limits.touchesMax else { return false }
+            session.keysTaken += 1
             let queue = ByteQueue()
             Command.getAndTouch(key: span.of(bytes), exptime: request.exptime, withCAS: request.verb == .gats, into: queue)
             let write = Write(
@@ -40,6 +43,7 @@ extension LaneNode {
             let reply = session.expectWrite(path: -1, part: .oneOfMany, tally: .touch)
             submit(write, .client(session.connection, reply))
         }
+        session.keysTaken = 0
         answerEnd(session)
         return true
     }

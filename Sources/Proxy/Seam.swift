@@ -33,6 +33,8 @@ public enum Input: Sendable {
     case drained(ConnectionID)
     /// The other end takes no more for now: bytes were left in the connection's outgoing queue. `drained` follows.
     case stalled(ConnectionID)
+    /// A client sends no more, and may still be owed replies: it reads on. `close` follows, once it is owed nothing.
+    case ended(ConnectionID)
     /// The connection is gone, or could not be made; `reason` is for people. The shell releases the id afterwards.
     case closed(ConnectionID, reason: String, cause: CloseCause = .lost)
     /// The name of the memcached at the other end means another address than the one that the connection leads to; or, just before

@@ -20,6 +20,15 @@ import Testing
 
     // MARK: Half-sent requests
 
+    @Test("What stands behind a quit is held by nobody")
+    func quitLeavesNothing() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "quit\r\n" + String(repeating: "x", count: 10_000))
+        #expect(bench.closed.contains(client))
+        #expect(bench.node.clientMemory.heldBytes == 0 && bench.node.clientMemory.holders == 0)
+    }
+
     @Test("A request that is not complete within its time ends its client; one that arrives slowly within it does not")
     func slowloris() {
         let bench = Bench.serving(plan { $0.times.clientRequestMilliseconds = 2_000 })
@@ -268,8 +277,8 @@ import Testing
     func turns() {
         let bench = Bench.serving(plan { _ in })
         let client = bench.client()
-        let count = Limits.clientCommandsPerTurnMax + 200
-        #expect(bench.ask(client, String(repeating: "mn\r\n", count: count)).utf8.count == Limits.clientCommandsPerTurnMax * 4)
+        let count = Limits.clientWorkPerTurnMax + 200
+        #expect(bench.ask(client, String(repeating: "mn\r\n", count: count)).utf8.count == Limits.clientWorkPerTurnMax * 4)
         #expect(bench.node.nextDeadline == bench.now.monotonicMicroseconds + 1, "the next turn must not wait for anything")
         bench.step(.deadline)
         bench.settle()

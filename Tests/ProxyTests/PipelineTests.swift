@@ -71,6 +71,68 @@ import Testing
         #expect(write.command == Array("set \(theirs) 0 0 1\r\n1\r\n".utf8))
     }
 
+    @Test("A store that is refused for its size waits for what its client sent before, too")
+    func refusedWaits() throws {
+        var plan = BenchPlan()
+        plan.proxies = ["n1", "n2"]
+        let bench = Bench.serving(plan)
+        let link = try bench.linkSibling()
+        _ = try bench.messages(link)
+        let theirs = Bench.key(ownedBy: Bench.n2)
+        let client = bench.client()
+        bench.ask(client, "get \(theirs)\r\nset \(theirs) 0 0 2000000\r\n")
+        #expect(bench.commands("cache1") == "get \(theirs)\r\n")
+        #expect(try bench.words(link).isEmpty, "the owner's delete might overtake this lane's read")
+        bench.answer("cache1", "END\r\n")
+        guard case .forward(let request, 1, _, let write) = try bench.words(link).first else {
+            Issue.record("what was there was not deleted")
+            return
+        }
+        #expect(write.command == Array("md \(theirs)\r\n".utf8) || write.command == Array("delete \(theirs)\r\n".utf8))
+        bench.tell(link, .forwardReply(request: request, kind: 0, stamp: 0, reply: Array("SERVER_ERROR object too large for cache\r\n".utf8)))
+        #expect(bench.heard(client) == "END\r\nSERVER_ERROR object too large for cache\r\n")
+    }
+
+    @Test("A client that ends its sending gets every reply, and then the end")
+    func halfClosed() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        #expect(bench.ask(client, "version\r\nget a\r\nget b\r\nget unfinis") == "VERSION \(Meridian.protocolVersion)\r\n")
+        bench.step(.ended(client))
+        bench.settle()
+        #expect(!bench.closed.contains(client))
+        bench.answer("cache1", "VALUE a 0 1\r\n1\r\nEND\r\n")
+        #expect(bench.heard(client) == "VALUE a 0 1\r\n1\r\nEND\r\n")
+        #expect(!bench.closed.contains(client))
+        bench.answer("cache1", "END\r\n")
+        #expect(bench.heard(client) == "END\r\n")
+        #expect(bench.closed.contains(client))
+        let other = bench.client()
+        bench.step(.ended(other))
+        bench.settle()
+        #expect(bench.closed.contains(other), "nothing is owed")
+    }
+
+    @Test("A gat of very many keys is done a few at a time")
+    func manyTouches() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        let keys = (0..<150).map { "k\($0)" }
+        bench.ask(client, "gat 60 \(keys.joined(separator: " "))\r\nversion\r\n")
+        var heard = ""
+        var rest = keys[...]
+        while !rest.isEmpty {
+            let asked = bench.commands("cache1").split(separator: "\r\n")
+            #expect(!asked.isEmpty && asked.count <= Limits.touchesMax)
+            #expect(asked.map(String.init) == rest.prefix(asked.count).map { "gat 60 \($0)" })
+            for key in rest.prefix(asked.count) { bench.answer("cache1", "VALUE \(key) 0 1\r\nv\r\nEND\r\n") }
+            rest = rest.dropFirst(asked.count)
+            heard += bench.heard(client)
+        }
+        let values = keys.map { "VALUE \($0) 0 1\r\nv\r\n" }.joined()
+        #expect(heard + bench.heard(client) == values + "END\r\nVERSION \(Meridian.protocolVersion)\r\n")
+    }
+
     @Test("What follows a forwarded write waits for its reply: the owner's path is not this lane's")
     func forwardedHolds() throws {
         var plan = BenchPlan()
