@@ -357,7 +357,7 @@ static inline int meridian_set_group(const char *path, const char *name) {
     gid_t group;
     int failure = meridian_group(name, &group);
     if (failure) return failure;
-    return chown(path, (uid_t)-1, group) < 0 ? errno : 0;
+    return lchown(path, (uid_t)-1, group) < 0 ? errno : 0;
 }
 
 // ---- Privileges ----

@@ -51,6 +51,10 @@ extension LaneShell {
     /// A peer whose preamble was in order. The core hears of it once TLS has shown who it is.
     func shakeHands(_ descriptor: Int32, from address: String) {
         let connection = take(descriptor, .acceptedPeer(address: address), .handshaking)
+        connection.isStranger = true
+        strangers += 1
+        // Each costs a descriptor, with which a server might be reached again.
+        guard strangers <= DaemonLimits.strangersMax else { return lose(connection, "\(strangers - 1) others are shaking hands") }
         do throws(TLSError) {
             connection.tls = Encryption(try TLSSession(shared.tlsContext, role: .accepting))
         } catch {
@@ -71,6 +75,7 @@ extension LaneShell {
         switch connection.purpose {
         case .acceptedPeer:
             if let objection = shared.objection(to: names) { return lose(connection, objection) }
+            noStranger(connection)
             opened(connection)
             step(.accepted(connection.id, .peer(identity)))
         case .dialledPeer(let expected, _):
@@ -83,6 +88,13 @@ extension LaneShell {
             step(.connected(connection.id))
         case .client, .backend, .listing, .local: preconditionFailure("\(connection.id) is no peer")
         }
+    }
+
+    /// It is known, or gone.
+    func noStranger(_ connection: Connection) {
+        guard connection.isStranger else { return }
+        connection.isStranger = false
+        strangers -= 1
     }
 
     /// Bytes may flow.

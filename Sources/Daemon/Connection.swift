@@ -66,6 +66,8 @@ final class Connection {
     var name: DialledName?
     /// The core does not want to hear from it.
     var isPaused = false
+    /// A peer that has yet to show its certificate.
+    var isStranger = false
     /// The last write left something over.
     var hasBacklog = false
     /// The client has closed its sending side, and may still be owed replies.

@@ -67,7 +67,7 @@ public enum Daemon {
         if let warning = places.warning { logger.warning("\(warning)") }
         let sockets = try DaemonStart.bind(proxy, loops: site.loops, policy: site.clients, isAlone: launch.isAlone)
         try DaemonStart.dropPrivileges(
-            launch.account ?? named, proxy, site.clients, sockets, made: launch.isAlone ? [proxy.folder] : [], logger: logger)
+            launch.account ?? named, proxy, site.clients, sockets, made: launch.madeFolder ? [proxy.folder] : [], logger: logger)
         let lanes = try DaemonStart.openLanes(federation: federation, site: site, proxy: proxy, logger: logger)
         let shared: SharedState
         do throws(SocketError) {

@@ -22,6 +22,8 @@ enum DaemonLimits {
     static let preambleMicroseconds: UInt64 = 5_000_000
     /// New peer connections that may be waiting for their preamble at a time.
     static let preamblesMax = 256
+    /// Peers of a lane that may be shaking hands at a time.
+    static let strangersMax = 64
     /// How long an accepted peer or client may take for the TLS handshake.
     static let handshakeMicroseconds: UInt64 = 5_000_000
     /// Longest file of names and passwords that is read; memcached's eight longest lines take less.

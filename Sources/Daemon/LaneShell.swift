@@ -45,6 +45,8 @@ final class LaneShell {
     var effects = Effects()
     /// Clients with replies that may wait for those behind them, and since when the first of them has.
     private var patience = Patience()
+    /// Peers that have yet to show their certificates.
+    var strangers = 0
     /// What the shell has to report and has not yet.
     var reports: [Input] = []
     var peerRefusals = LogThrottles()

@@ -199,6 +199,7 @@ extension LaneShell {
         connection.socket = nil
         connections[Int(connection.id.index)] = nil
         node.connections.release(connection.id)
+        noStranger(connection)
         if connection.isClient { shared.leavePlace() }
     }
 

@@ -175,11 +175,13 @@ struct MagentCommand: ParsableCommand {
         let scratch = folder == nil ? try ScratchFolder(under: temporary, owner: account) : nil
         defer { scratch?.remove() }
         var flags = flags
-        if let scratch { flags.folder = scratch.path } else { try makeFolder(flags.folder) }
+        let isNew = try scratch != nil || makeFolder(flags.folder)
+        if let scratch { flags.folder = scratch.path }
         let (federation, site) = try flags.files()
         announce(flags, federation)
         var launch = Launch()
         launch.isAlone = true
+        launch.madeFolder = isNew
         launch.account = account
         launch.whenServing = {
             background?.serving()
@@ -205,10 +207,13 @@ struct MagentCommand: ParsableCommand {
         }
     }
 
-    private func makeFolder(_ path: String) throws {
+    /// Makes the folder for the log; false if it is there.
+    private func makeFolder(_ path: String) throws -> Bool {
+        guard !FileManager.default.fileExists(atPath: path) else { return false }
         do {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            return true
         } catch {
             throw DaemonFailure(.system, "cannot make the folder \(path): \(error.localizedDescription)")
         }

@@ -89,7 +89,9 @@ import Testing
             return
         }
         #expect(write.command == Array("md \(theirs)\r\n".utf8) || write.command == Array("delete \(theirs)\r\n".utf8))
-        bench.tell(link, .forwardReply(request: request, kind: 0, stamp: 0, reply: Array("SERVER_ERROR object too large for cache\r\n".utf8)))
+        bench.tell(
+            link,
+            .forwardReply(request: request, kind: 0, stamp: 0, reply: Array("SERVER_ERROR object too large for cache\r\n".utf8)))
         #expect(bench.heard(client) == "END\r\nSERVER_ERROR object too large for cache\r\n")
     }
 
