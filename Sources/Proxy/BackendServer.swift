@@ -33,8 +33,9 @@ struct Expected {
         case look(RefillLook)
         /// Nothing: an idle server shows that it still answers.
         case probe
-        /// A delete that makes a refusal the same at both servers; nobody waits for it.
-        case tidy
+        /// A delete that makes a refusal the same at both servers, of a key that the server misses it for if it is lost; nobody waits
+        /// for it.
+        case tidy([UInt8]?)
         /// The greeting.
         case greeting
         /// A flush for a client.

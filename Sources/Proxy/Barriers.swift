@@ -105,7 +105,11 @@ extension LaneNode {
         for operation in operations.all { operation.overlapped = true }
         // A server that only that lane cannot reach goes on serving this one's clients: it must not serve what is gone.
         for server in servers
-        where server.cutOffAt.contains(sibling.id) && server.acceptsWrites && sequence > 0 && server.emptiedFor < tops.version {
+        where server.cutOffAt.contains(sibling.id) && sequence > 0 && server.emptiedFor < tops.version {
+            guard server.acceptsWrites else {
+                noteMissed(server, allKeys, .missed)
+                continue
+            }
             server.emptiedFor = tops.version
             ask(server, .amnesia, .line) { Command.flushAll(into: $0) }
         }

@@ -22,7 +22,8 @@ extension LaneNode {
     /// No landing of this lane at or below this stamp will be mirrored any more.
     func landingFloor(above origin: UInt64) -> UInt64 {
         var floor = origin
-        func hold(_ version: Version) { if version > .zero { floor = min(floor, version.stamp - 1) } }
+        // A copy that began while nothing was stable has the stamp zero.
+        func hold(_ version: Version) { if version > .zero { floor = min(floor, version.stamp - min(version.stamp, 1)) } }
         for operation in operations.all {
             hold(operation.version)
             hold(operation.touch)

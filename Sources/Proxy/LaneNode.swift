@@ -121,9 +121,9 @@ public final class LaneNode {
     var refillsAsked: Set<[UInt8]> = []
     /// When those are forgotten, in monotonic microseconds.
     var refillsForgottenAt: UInt64 = 0
-    /// The refill that this lane does, and when it may begin another, in monotonic microseconds.
+    /// The refill that this lane does, and when those may be tried again that could not be done, in monotonic microseconds.
     var refill: Refill?
-    var refillRetryAt: UInt64 = 0
+    var refillsRetriedAt: [RefillPair: UInt64] = [:]
     /// Writes that wait for an owner to be known, or for room in the log.
     var parked: Deque<(write: Write, completion: Completion, hops: UInt8, until: UInt64)> = []
     /// Replies held until the log is on the disk (durability `disk`).

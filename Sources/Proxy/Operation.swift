@@ -54,6 +54,8 @@ final class Operation {
     var heldReply: (kind: ReplyKind, bytes: [UInt8])?
     /// The client's answer while a server that readers look at first has yet to land it.
     var heldAnswer: (kind: ReplyKind, bytes: [UInt8])?
+    /// When it was sent, other lanes' reads looked first at another server than the one that decides it.
+    var answerWaits = false
     /// While it was undecided another lane landed something older: which of the two memcached saw last, nobody knows.
     var overlapped = false
     /// Padded bytes that its outcome may still take in the log.

@@ -111,9 +111,13 @@ extension LaneNode {
         operation.content = .tombstone
         let keyWork = workFor(operation.key)
         // Whatever either server kept of it goes, and goes before anything younger.
-        for server in operation.place.both where servers[server].acceptsWrites {
+        for server in operation.place.both {
             if keyWork.isOutdated(operation.version, .tombstone, at: server) { continue }
-            ask(servers[server], .tidy, .meta) { queue in
+            guard servers[server].acceptsWrites else {
+                noteMissed(servers[server], operation.key, .missed)
+                continue
+            }
+            ask(servers[server], .tidy(operation.key), .meta) { queue in
                 operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
             }
         }

@@ -179,6 +179,7 @@ extension LaneNode {
 
     private func send(_ operation: Operation, _ write: Write, to server: Int, _ keyWork: KeyWork) {
         operation.authority = server
+        operation.answerWaits = server != operation.place.primary && backupKnowsMore(operation.place)
         operation.outstanding += 1
         keyWork.noteSent(operation.version, operation.content, to: server)
         ask(servers[server], .write(operation), write.shape) { queue in
@@ -266,7 +267,8 @@ extension LaneNode {
     /// True when a read may ask another server than the one that decided the write.
     func isAnswerHeld(_ operation: Operation) -> Bool {
         guard spreadsReads || operation.authority != operation.place.primary else { return false }
-        return operation.key != allKeys && (spreadsReads || backupKnowsMore(operation.place)) && !isPlanted(.answersEarly)
+        return operation.key != allKeys && (spreadsReads || operation.answerWaits || backupKnowsMore(operation.place))
+            && !isPlanted(.answersEarly)
     }
 
     /// Has the operation wait until a server has done everything that it was sent so far.

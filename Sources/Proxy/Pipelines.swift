@@ -115,7 +115,7 @@ extension LaneNode {
     /// A server came back with an empty memory. What it lost, those of the other pool may hold that are older.
     private func noteEmpty(_ server: BackendServer) {
         let stamp = HybridClock.stamp(atWall: server.startedAt * 1_000_000)
-        for other in servers where other.emptied <= stamp { other.recoveringFrom.remove(server.index) }
+        cannotGive(server, emptiedAt: stamp)
         if server.incarnation == server.refilled { return }
         noteEmptied(
             server, at: stamp,
@@ -189,11 +189,14 @@ extension LaneNode {
             }
             answered(operation)
         case .landing(let operation):
-            noteMissed(server, operation.key, .missed)
+            // What was to be added is not missed: the server is as it was, and is looked at again.
+            if operation.kind != .copy { noteMissed(server, operation.key, .missed) }
             answered(operation)
         case .passed(let operation): answered(operation)
         case .operationRead(let operation): operationReadLost(operation)
-        case .tidy, .probe, .greeting, .amnesia: break
+        case .tidy(let key): if let key { noteMissed(server, key, .missed) }
+        case .amnesia: noteMissed(server, allKeys, .missed)
+        case .probe, .greeting: break
         case .look(let look): abandon(look.refill, "its server was lost")
         case .flush(let flush):
             flushed(flush, .serverError, Array("SERVER_ERROR \(server.title) is unreachable: \(server.message)\r\n".utf8))
@@ -323,7 +326,7 @@ extension LaneNode {
     /// The read-back of a stale item took the win that belongs to the next client: marking it stale again frees it.
     private func giveBackWin(_ server: BackendServer, _ operation: Operation) {
         guard !workFor(operation.key).isOutdated(operation.version, .tombstone, at: server.index) else { return }
-        ask(server, .tidy, .meta) { queue in
+        ask(server, .tidy(nil), .meta) { queue in
             operation.key.withUnsafeBytes { Command.markStale(key: $0, into: queue) }
         }
     }
@@ -351,7 +354,8 @@ extension LaneNode {
         }
         // Something younger may be on its way there already; it must not be deleted.
         guard !workFor(operation.key).isOutdated(operation.version, .tombstone, at: server.index) else { return }
-        ask(server, .tidy, .meta) { queue in operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) } }
+        ask(server, .tidy(operation.key), .meta) { queue in operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
+        }
     }
 
     /// A write did not reach a server. The first time, the log and the siblings are told.

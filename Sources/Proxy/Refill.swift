@@ -17,6 +17,12 @@ import Memcache
 import Replication
 import Ring
 
+/// A server, and the one that has what it lacks.
+struct RefillPair: Hashable {
+    var target: Int
+    var source: Int
+}
+
 /// One server being refilled from one other.
 final class Refill {
     let target: Int
@@ -105,11 +111,13 @@ extension LaneNode {
     private func mayGive(_ server: BackendServer) -> Bool { server.isUp && server.cutOffAt.isEmpty }
 
     private func beginRefill() {
-        guard monotonic >= refillRetryAt else { return }
         for target in servers where maySupervise(target) {
             let left = target.recoveringFrom.subtracting(target.refilledFrom)
             if left.isEmpty { return finishRefill(target) }
-            guard let source = left.sorted().first(where: { mayGive(servers[$0]) }) else { continue }
+            let due = left.sorted().first {
+                mayGive(servers[$0]) && monotonic >= refillsRetriedAt[RefillPair(target: target.index, source: $0)] ?? 0
+            }
+            guard let source = due else { continue }
             let refill = Refill(target: target.index, source: source, connection: connections.open(), at: monotonic)
             self.refill = refill
             effects.actions.append(.connect(refill.connection, .listing(servers[source].definition.address)))
@@ -157,9 +165,16 @@ extension LaneNode {
         lack(server, from: sources)
     }
 
+    /// A server has lost what it held: who was emptied before has nothing more to get from it.
+    func cannotGive(_ server: BackendServer, emptiedAt stamp: UInt64) {
+        for other in servers where other.emptied <= stamp && other.recoveringFrom.remove(server.index) != nil {
+            if !other.recovering { logServer(other) }
+        }
+    }
+
     private func lack(_ server: BackendServer, from sources: some Sequence<Int>) {
-        // Who was emptied before has nothing more to get from it, and who was emptied since has nothing of what it lost.
-        for other in servers where other.emptied <= server.emptied { other.recoveringFrom.remove(server.index) }
+        cannotGive(server, emptiedAt: server.emptied)
+        // Nor have those anything of what it lost that were emptied since.
         server.recoveringFrom = Set(sources.filter { servers[$0].emptied <= server.emptied })
         server.refilledFrom = []
         server.incompleteRefills = 0
@@ -188,7 +203,7 @@ extension LaneNode {
     func abandon(_ refill: Refill, _ reason: String, retryAfter: UInt64 = Limits.refillRetryMicroseconds) {
         guard self.refill === refill else { return }
         end(refill)
-        refillRetryAt = monotonic + retryAfter
+        refillsRetriedAt[RefillPair(target: refill.target, source: refill.source)] = monotonic + retryAfter
         say(
             .warning,
             "refill broken off server=\(servers[refill.target].definition.name) from=\(servers[refill.source].definition.name) reason=\(reason)"
@@ -329,6 +344,7 @@ extension LaneNode {
             .notice,
             "refill done server=\(target.definition.name) from=\(servers[refill.source].definition.name) seconds=\(seconds)")
         target.refilledFrom.insert(refill.source)
+        target.incompleteRefills = 0
         end(refill)
         if target.recoveringFrom.isSubset(of: target.refilledFrom) { finishRefill(target) }
     }

@@ -102,6 +102,25 @@ import WriteLog
         #expect(bench.commands("cache1") == "md \(other)\r\n", "it was under way: nobody knows whether it came after the flush")
     }
 
+    @Test(
+        "A sibling could not flush a server: a lane that cannot either, or loses it meanwhile, flushes it before it uses it",
+        arguments: [false, true])
+    func neitherReaches(isLostBefore: Bool) throws {
+        let bench = Bench.serving(Self.plan(["n1", "n2"]))
+        let link = try bench.linkSibling()
+        bench.tell(link, .backend(server: 0, cutOff: true, emptied: 0))
+        if isLostBefore { bench.lose(bench.backend("cache1")) }
+        let version = Version(stamp: HybridClock.stamp(atWall: 1_800_000_002_000_000), origin: Bench.n2)
+        let tops = KeyTops(
+            key: allKeys, version: version, content: .tombstone, touch: .zero, touchExpiry: 0, holder: Bench.n2)
+        bench.tell(link, .mirror(sequence: 1, tops: tops))
+        if !isLostBefore {
+            #expect(bench.commands("cache1") == "flush_all\r\n")
+            bench.lose(bench.backend("cache1"))
+        }
+        #expect(bench.node.servers[0].missedTooMany)
+    }
+
     @Test("A server that cannot be reached is flushed before it is used again")
     func serverAway() throws {
         let bench = Bench.serving(Self.plan())

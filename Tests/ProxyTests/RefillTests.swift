@@ -192,6 +192,50 @@ import Testing
         #expect(bench.node.servers[last].recoveringFrom == [first])
     }
 
+    @Test("A copy under way does no harm to a lane that has yet to hear of any floor")
+    func beforeAnyFloor() throws {
+        var plan = Self.plan
+        plan.proxies = ["n1", "n2"]
+        let wires = try restarted("cache1", on: Bench.serving(plan))
+        let bench = wires.bench
+        #expect(bench.node.stableFloor == 0)
+        wires.listed("k")
+        wires.answerPrimary("EN\r\n")
+        #expect(bench.heard(wires.backup) == "mg k u s v f t c\r\n")
+        bench.advance(milliseconds: 300)
+        #expect(bench.node.refill != nil)
+    }
+
+    @Test("A copy that is lost with its connection is not missed: it was no write")
+    func lostCopy() throws {
+        let wires = try restarted("cache1")
+        let bench = wires.bench
+        wires.listed("k")
+        wires.answerPrimary("EN\r\n")
+        wires.answerBackup("VA 1 s1 f0 t-1 c1\r\nx\r\n")
+        #expect(bench.heard(wires.primary).hasSuffix("ms k 1 ME\r\nx\r\n"))
+        bench.lose(wires.primary)
+        #expect(!bench.node.servers[0].isBehind)
+    }
+
+    @Test("A write that the backup decides is answered when the primary has its outcome, even if that recovers meanwhile")
+    func answerWaits() throws {
+        var plan = Self.plan
+        plan.times.backendTimeoutMilliseconds = 60_000
+        let wires = try restarted("cache1", on: Bench.serving(plan))
+        let bench = wires.bench
+        let client = bench.client()
+        bench.ask(client, "incr n 1\r\n")
+        wires.listed()
+        bench.advance(milliseconds: 2_500)
+        #expect(!bench.node.servers[0].recovering)
+        wires.answerBackup("7\r\nVA 1 s1 f0 t-1 c1\r\n7\r\n")
+        #expect(bench.heard(client) == "")
+        #expect(bench.heard(wires.primary).contains("ms n 1"))
+        wires.answerPrimary("HD\r\n")
+        #expect(bench.heard(client) == "7\r\n")
+    }
+
     @Test("A server that is busy is asked again soon; one that does not list its keys, much later")
     func refused() throws {
         let wires = try restarted("cache1")

@@ -187,4 +187,19 @@ import WriteLog
         bench.answer("cache1", "STORED\r\n")
         #expect(bench.heard(client) == "STORED\r\n")
     }
+
+    @Test("A deletion that makes up for a refused outcome is missed by the server that is lost with it")
+    func lostTidying() {
+        var plan = BenchPlan()
+        plan.itemBytesMax = 500_000
+        let bench = Bench.serving(plan)
+        bench.ask(bench.client(), "append k 0 0 1\r\nx\r\n")
+        _ = bench.commands("cache1")
+        let large = String(repeating: "v", count: 500_001)
+        bench.answer("cache1", "STORED\r\nVA 500001 s500001 f0 t-1 c1\r\n\(large)\r\n")
+        #expect(bench.commands("cache1").hasPrefix("md k"))
+        bench.lose(bench.backend("cache1"))
+        #expect(bench.node.servers[0].isBehind)
+    }
+
 }
