@@ -79,6 +79,10 @@ public struct KeyCursor {
         self.end = end
     }
 
+    /// Where the keys are that are still to come.
+    @inlinable
+    public var rest: Span { Span(start: at, count: end - at) }
+
     /// The next key, nil after the last.
     @inlinable
     public mutating func next() -> Span? {

@@ -79,8 +79,8 @@ final class ClientSession {
     var waiting: Request?
     /// The same for a store that was refused, and whose key must go in its turn.
     var waitingRefusal: RefusedStore?
-    /// Keys of the waiting `gat` that are on their way already.
-    var keysTaken = 0
+    /// Of the waiting `gat`, the keys that are not on their way yet; nil when none is.
+    var keysLeft: Span?
     /// It sends no more.
     var hasEnded = false
     /// It will be pumped at the end of the step.
@@ -125,7 +125,8 @@ final class ClientSession {
     func next(in bytes: UnsafeRawBufferPointer) -> ParseOutcome {
         if !isBegun {
             isBegun = true
-            if bytes[0] == BinaryTranslator.magic {
+            // Who said in text who it is goes on in text.
+            if bytes[0] == BinaryTranslator.magic, !(admission?.hasBegun ?? false) {
                 translator = BinaryTranslator(itemBytesMax: itemBytesMax, asksWho: admission != nil)
             }
         }

@@ -164,7 +164,7 @@ extension LaneNode {
         let keyWork = isOwn ? work[key] : nil
         let place = isOwn ? keyWork?.place ?? route(key) : nil
         // The path of a write is this lane's connection to the deciding server if it goes there at once; -1 otherwise.
-        let path = place.flatMap { goesAtOnce(keyWork) ? authority(at: $0, key) : nil } ?? -1
+        let path = place.flatMap { goesAtOnce(keyWork) ? authority(of: keyWork, at: $0, key) : nil } ?? -1
         if !isPlanted(.pipelineSwapped), !session.mayWrite(KeyBucket(slot: slot), on: path) { return false }
         commandScratch.removeAll()
         request.encode(from: bytes, into: commandScratch)
@@ -345,7 +345,11 @@ extension LaneNode {
         while let session = sessionsToPump.popFirst() {
             session.pumpDue = false
             guard sessions[session.connection] === session else { continue }
-            if session.closing { closeIfIdle(session) } else { pump(session) }
+            if session.closing {
+                closeIfIdle(session)
+            } else if !session.nextTurnDue {
+                pump(session)
+            }
         }
     }
 }

@@ -86,7 +86,7 @@ extension LaneNode {
         var write = write
         if let exptime = write.exptime { write.expiry = absoluteExpiry(exptime) }
         let place = keyWork.place
-        guard let authority = authority(of: keyWork, write.key) else {
+        guard let authority = authority(of: keyWork, at: place, write.key) else {
             complete(completion, .serverError, unreachableReply(place))
             for requester in requesters { awaitMirror(requester) }
             return
@@ -117,9 +117,9 @@ extension LaneNode {
 
     /// While the backup has yet to decide a write of the key, it decides the next one, too: the primary, though refilled since, has not
     /// heard of the first.
-    private func authority(of keyWork: KeyWork, _ key: [UInt8]) -> Int? {
-        let authority = authority(at: keyWork.place, key)
-        guard authority == keyWork.place.primary, let backup = keyWork.place.backup, servers[backup].holdsForAll(key),
+    func authority(of keyWork: KeyWork?, at place: Place, _ key: [UInt8]) -> Int? {
+        let authority = authority(at: place, key)
+        guard let keyWork, authority == place.primary, let backup = place.backup, servers[backup].holdsForAll(key),
             keyWork.inFlight.contains(where: { $0.isUndecided && $0.kind == .write && $0.authority == backup })
         else { return authority }
         return backup

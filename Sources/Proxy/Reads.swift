@@ -29,12 +29,19 @@ extension LaneNode {
 
     /// `gat`: each key is a write at its owner.
     func retrieveAndTouch(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
-        if session.keysTaken == 0, !mayRetrieve(request, session, bytes, asWrites: true) { return false }
-        var keys = KeyCursor(request, in: bytes)
-        for _ in 0..<session.keysTaken { _ = keys.next() }
-        while let span = keys.next() {
-            guard session.writes < Limits.touchesMax else { return false }
-            session.keysTaken += 1
+        var keys: KeyCursor
+        if let left = session.keysLeft {
+            keys = KeyCursor(left, in: bytes)
+        } else {
+            guard mayRetrieve(request, session, bytes, asWrites: true) else { return false }
+            keys = KeyCursor(request, in: bytes)
+        }
+        while session.writes < Limits.touchesMax {
+            guard let span = keys.next() else {
+                session.keysLeft = nil
+                answerEnd(session)
+                return true
+            }
             let queue = ByteQueue()
             Command.getAndTouch(key: span.of(bytes), exptime: request.exptime, withCAS: request.verb == .gats, into: queue)
             let write = Write(
@@ -43,9 +50,8 @@ extension LaneNode {
             let reply = session.expectWrite(path: -1, part: .oneOfMany, tally: .touch)
             submit(write, .client(session.connection, reply))
         }
-        session.keysTaken = 0
-        answerEnd(session)
-        return true
+        session.keysLeft = keys.rest
+        return false
     }
 
     private func mayRetrieve(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer, asWrites: Bool)
@@ -54,6 +60,8 @@ extension LaneNode {
         if isPlanted(.pipelineSwapped) { return true }
         if asWrites { return session.mayWrite(nil, on: -1) }
         guard session.writes > 0 else { return true }
+        // Each reply would have all its keys looked at again.
+        if request.keyCount > 1, session.waiting != nil { return false }
         var keys = KeyCursor(request, in: bytes)
         while let span = keys.next() {
             guard session.mayRead(from: readPath(span.of(bytes), wantsToken: request.verb == .gets)) else { return false }

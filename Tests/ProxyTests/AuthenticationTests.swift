@@ -62,6 +62,16 @@ import Testing
         #expect(bench.commands("cache1").contains("who"), "a second one is a set")
     }
 
+    @Test("A client that said who it is in text goes on in text: a byte of the binary protocol is an unknown command")
+    func staysText() throws {
+        let bench = try bench()
+        let client = client(bench)
+        #expect(say(bench, client, login) == "STORED\r\n")
+        bench.receive(client, [0x80, 0x0d] + Array("\r\n".utf8))
+        #expect(bench.sent(client) == Array("ERROR\r\n".utf8))
+        #expect(say(bench, client, "mn\r\n") == "MN\r\n")
+    }
+
     @Test("Of the answers to what arrives together only the last is given")
     func last() throws {
         let bench = try bench()

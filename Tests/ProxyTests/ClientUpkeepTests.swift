@@ -284,4 +284,16 @@ import Testing
         bench.settle()
         #expect(bench.heard(client).utf8.count == 200 * 4)
     }
+    @Test("Nor does a client get more in a turn when its commands are answered at once, as while its server is away")
+    func turnsOfAnsweredReads() {
+        let bench = Bench.serving(plan { $0.hasBackup = false })
+        bench.lose(bench.backend("cache1"))
+        let client = bench.client()
+        let count = Limits.clientWorkPerTurnMax + 200
+        let heard = bench.ask(client, String(repeating: "get k\r\n", count: count))
+        #expect(heard == String(repeating: "END\r\n", count: Limits.clientWorkPerTurnMax))
+        bench.step(.deadline)
+        bench.settle()
+        #expect(bench.heard(client) == String(repeating: "END\r\n", count: 200))
+    }
 }

@@ -353,7 +353,22 @@ import Testing
         bench.ask(other, "incr n 1\r\n")
         #expect(bench.heard(wires.primary) == "")
         #expect(bench.heard(wires.backup).hasPrefix("incr n 1\r\n"))
-        bench.ask(other, "incr m 1\r\n")
+        bench.ask(bench.client(), "incr m 1\r\n")
         #expect(bench.heard(wires.primary).hasPrefix("incr m 1\r\n"), "of other keys the primary decides again")
+    }
+    @Test("A read waits for its client's write that the backup still decides, though the primary has recovered")
+    func readAwaitsTheBackup() throws {
+        var plan = Self.plan
+        plan.times.backendTimeoutMilliseconds = 60_000
+        let wires = try restarted("cache1", on: Bench.serving(plan))
+        let bench = wires.bench
+        bench.ask(bench.client(), "incr n 1\r\n")
+        wires.listed()
+        bench.advance(milliseconds: 2_500)
+        #expect(!bench.node.servers[0].recovering)
+        let client = bench.client()
+        bench.ask(client, "incr n 1\r\nget n\r\n")
+        #expect(bench.heard(wires.backup).hasSuffix("incr n 1\r\nmg n u s v f t c\r\n"))
+        #expect(bench.heard(wires.primary) == "", "the primary would answer with what was before the client's own incr")
     }
 }
