@@ -52,6 +52,8 @@ struct Pipe {
     var lastArrival: UInt64 = 0
     /// Items that were due while the way was blocked; no more than there are items.
     var held = 0
+    /// Some of what is in it got lost on a blocked way: it and all behind it arrives only if the sender sends it again.
+    private(set) var awaitsSender = false
 
     var isEmpty: Bool { head == items.count }
 
@@ -64,14 +66,23 @@ struct Pipe {
             if head == items.count {
                 items.removeAll(keepingCapacity: true)
                 head = 0
+                awaitsSender = false
             }
         }
         return items[head]
     }
 
+    /// What is due meets a blocked way.
+    mutating func hold() {
+        held += 1
+        awaitsSender = true
+    }
+
     mutating func removeAll() {
         items.removeAll()
         head = 0
+        held = 0
+        awaitsSender = false
     }
 }
 
@@ -143,10 +154,7 @@ extension World {
     /// The end is closed at once (SO_LINGER of zero): what has not got through by now never will.
     func abort(_ link: Link, side: Int) {
         guard link.ends[side].open else { return }
-        if link.pipes[side].held > 0 {
-            link.pipes[side].removeAll()
-            link.pipes[side].held = 0
-        }
+        forsake(link, side: side)
         close(link, side: side, reason: "connection reset")
     }
 
@@ -154,7 +162,6 @@ extension World {
     func reset(_ link: Link) {
         for side in 0...1 {
             link.pipes[side].removeAll()
-            link.pipes[side].held = 0
             send(.end(reason: "connection reset"), over: link, from: side)
         }
     }
@@ -163,7 +170,16 @@ extension World {
     func giveUp(_ link: Link, side: Int) {
         guard link.ends[side].open else { return }
         link.ends[side].open = false
+        forsake(link, side: side)
         tellClosed(link, side: side, reason: "connection timed out")
+    }
+
+    /// The end's kernel sends nothing again: what has not got through by now never will.
+    func forsake(_ link: Link, side: Int) {
+        guard link.pipes[side].awaitsSender || isBlocked(from: link.ends[side].machine, to: link.ends[1 - side].machine) else {
+            return
+        }
+        link.pipes[side].removeAll()
     }
 
     private func delay(_ reach: Reach) -> UInt64 {
@@ -183,7 +199,7 @@ extension World {
         let far = 1 - side
         guard !link.pipes[side].isEmpty else { return }
         if isBlocked(from: link.ends[side].machine, to: link.ends[far].machine) {
-            link.pipes[side].held += 1
+            link.pipes[side].hold()
             return
         }
         guard let item = link.pipes[side].popFirst() else { return }

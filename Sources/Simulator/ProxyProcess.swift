@@ -137,7 +137,12 @@ extension World {
         for link in links {
             for side in 0...1 where link.ends[side].open && link.ends[side].machine == proxy.machine {
                 guard case .lane = link.ends[side].party else { continue }
-                if losesPower { link.ends[side].open = false } else { abort(link, side: side) }
+                if losesPower {
+                    link.ends[side].open = false
+                    forsake(link, side: side)
+                } else {
+                    abort(link, side: side)
+                }
             }
         }
     }
