@@ -153,6 +153,8 @@ final class BackendServer {
     var cutOffAt: Set<LaneID> = []
     /// What was last told to the siblings.
     var toldCutOff = false
+    /// When they were last told that it lacks nothing any more, in monotonic microseconds.
+    var caughtUpAt: UInt64?
     var toldEmptied: UInt64 = 0
     var reads: UInt64 = 0
 

@@ -83,17 +83,17 @@ extension LaneNode {
         }
     }
 
-    /// Writes behind a doubt that cannot be settled now are refused, as they would be without it.
-    func refuseBehindDoubt(_ key: [UInt8], _ keyWork: KeyWork) {
-        guard case .doubt = keyWork.waiters.first, keyWork.inFlight.isEmpty else { return }
+    /// Writes behind a doubt that cannot be settled now, or behind a record for which the log has no room, are refused, as they would
+    /// be without it.
+    func refuseStuckWrites(_ key: [UInt8], _ keyWork: KeyWork) {
+        guard keyWork.inFlight.isEmpty else { return }
         let place = keyWork.place
         let why: [UInt8]
-        if authority(at: place, key) == nil {
-            why = unreachableReply(place)
-        } else if !hasRoom(forDoubt: key) {
-            why = logFullReply()
-        } else {
-            return
+        switch keyWork.waiters.first {
+        case .doubt where authority(at: place, key) == nil: why = unreachableReply(place)
+        case .doubt where !hasRoom(forDoubt: key): why = logFullReply()
+        case .landing(let record, _, _) where !landingMayGo(record, keyWork): why = logFullReply()
+        default: return
         }
         for case .write(_, let completion) in keyWork.waiters { complete(completion, .serverError, why) }
         keyWork.waiters.removeAll { if case .write = $0 { true } else { false } }

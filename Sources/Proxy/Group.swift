@@ -341,6 +341,7 @@ extension LaneNode {
     /// Tells the siblings when a server lacks writes of this lane, or no longer does, and when it has lost what it held.
     func tellCutOff(_ server: BackendServer) {
         guard (server.isBehind, server.emptied) != (server.toldCutOff, server.toldEmptied) else { return }
+        if server.toldCutOff && !server.isBehind { server.caughtUpAt = monotonic }
         server.toldCutOff = server.isBehind
         server.toldEmptied = server.emptied
         for id in siblingIDs {

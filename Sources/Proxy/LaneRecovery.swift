@@ -137,9 +137,11 @@ public struct LaneRecovery: Sendable {
         open.values.filter { $0.record.kind == .intent }.sorted { $0.offset < $1.offset }
     }
 
-    /// Derived writes without an outcome, by key: the one with the highest version.
+    /// Derived writes without an outcome, by key: the one with the highest version. What stays on one server was none.
     var doubts: [[UInt8]: LogRecord] {
-        let derived = open.values.filter { $0.record.kind == .derivedIntent && $0.offset >= landedFloor }
+        let derived = open.values.filter {
+            $0.record.kind == .derivedIntent && $0.record.content != .none && $0.offset >= landedFloor
+        }
         return Dictionary(derived.map { ($0.record.key, $0.record) }) { $0.version < $1.version ? $1 : $0 }
     }
 

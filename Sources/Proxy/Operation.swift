@@ -54,8 +54,6 @@ final class Operation {
     var heldReply: (kind: ReplyKind, bytes: [UInt8])?
     /// The client's answer while a server that readers look at first has yet to land it.
     var heldAnswer: (kind: ReplyKind, bytes: [UInt8])?
-    /// When it was sent, other lanes' reads looked first at another server than the one that decides it.
-    var answerWaits = false
     /// While it was undecided another lane landed something older: which of the two memcached saw last, nobody knows.
     var overlapped = false
     /// Padded bytes that its outcome may still take in the log.
@@ -100,6 +98,8 @@ final class KeyWork {
     var waiters: [Waiter] = []
     /// Where the key lives.
     let place: Place
+    /// What waited is being admitted.
+    var isDraining = false
     /// What was sent to each of the key's servers, the primary first: the highest value or deletion, and the highest touch.
     private var sent: (Sent, Sent) = (Sent(), Sent())
 
@@ -111,6 +111,11 @@ final class KeyWork {
     init(at place: Place) { self.place = place }
 
     var isIdle: Bool { inFlight.isEmpty && waiters.isEmpty }
+
+    /// An earlier write is done at the server that decides, and may not be at the other one.
+    func hasLanding(before operation: Operation) -> Bool {
+        inFlight.prefix { $0 !== operation }.contains { $0.kind != .copy && !$0.aborted }
+    }
 
     func noteSent(_ version: Version, _ content: Content, to server: Int) {
         if server == place.primary { Self.note(version, content, &sent.0) } else { Self.note(version, content, &sent.1) }

@@ -66,13 +66,21 @@ extension LaneNode {
         }
     }
 
-    private func abort(_ operation: Operation, _ kind: ReplyKind, _ bytes: [UInt8]) {
+    func abort(_ operation: Operation, _ kind: ReplyKind, _ bytes: [UInt8]) {
         operation.decided = true
         operation.aborted = true
         settleOwed(operation)
         log.append(LogRecord(kind: .abort, reference: operation.intent.raw))
         counters.recordsAborted += 1
-        complete(operation.completion, kind, operation.write?.replyInstead ?? bytes)
+        let answer = operation.write?.replyInstead ?? bytes
+        guard isAnswerHeld(operation), workFor(operation.key).hasLanding(before: operation) else {
+            return complete(operation.completion, kind, answer)
+        }
+        // It tells of an earlier write, whose client is still waiting for the other server: so must this one.
+        operation.heldAnswer = (kind, answer)
+        for server in operation.place.both where server != operation.authority && servers[server].acceptsWrites {
+            passThrough(servers[server], operation)
+        }
     }
 
     func settleOwed(_ operation: Operation) {

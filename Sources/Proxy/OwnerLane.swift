@@ -47,8 +47,11 @@ extension LaneNode {
         if keyWork.isIdle, work[key] === keyWork { work[key] = nil }
     }
 
-    /// Admits what waited, in order, as far as it may go now.
+    /// Admits what waited, in order, as far as it may go now. What lands at once, where no server can be reached, makes room for the
+    /// next: that goes in this loop, not in another inside it.
     func drain(_ key: [UInt8], _ keyWork: KeyWork) {
+        guard !keyWork.isDraining else { return }
+        keyWork.isDraining = true
         while let first = keyWork.waiters.first, mayGo(first, key, keyWork) {
             keyWork.waiters.removeFirst()
             switch first {
@@ -57,6 +60,7 @@ extension LaneNode {
             case .doubt(let doubt, let requester): startDoubt(key, doubt, requester, keyWork)
             }
         }
+        keyWork.isDraining = false
         dropIfIdle(key, keyWork)
     }
 
@@ -115,14 +119,15 @@ extension LaneNode {
         if write.effect.isCertain { sendElsewhere(operation, place, except: authority, keyWork) }
     }
 
-    /// While the backup has yet to decide a write of the key, it decides the next one, too: the primary, though refilled since, has not
-    /// heard of the first.
+    /// The server that has yet to decide a write of the key decides the next one, too, as long as it can be reached: the other one,
+    /// though refilled or found better since, has not heard of the first.
     func authority(of keyWork: KeyWork?, at place: Place, _ key: [UInt8]) -> Int? {
-        let authority = authority(at: place, key)
-        guard let keyWork, authority == place.primary, let backup = place.backup, servers[backup].holdsForAll(key),
-            keyWork.inFlight.contains(where: { $0.isUndecided && $0.kind == .write && $0.authority == backup })
-        else { return authority }
-        return backup
+        if let undecided = keyWork?.inFlight.last(where: { $0.isUndecided && $0.kind == .write }),
+            servers[undecided.authority].acceptsWrites
+        {
+            return undecided.authority
+        }
+        return authority(at: place, key)
     }
 
     /// A version above all that were seen; the ceiling in the log stays above it.
@@ -179,7 +184,6 @@ extension LaneNode {
 
     private func send(_ operation: Operation, _ write: Write, to server: Int, _ keyWork: KeyWork) {
         operation.authority = server
-        operation.answerWaits = server != operation.place.primary && backupKnowsMore(operation.place)
         operation.outstanding += 1
         keyWork.noteSent(operation.version, operation.content, to: server)
         ask(servers[server], .write(operation), write.shape) { queue in
@@ -264,11 +268,19 @@ extension LaneNode {
 
     // MARK: Replies
 
-    /// True when a read may ask another server than the one that decided the write.
+    /// True when a read may ask another server than the one that decided the write: any server where reads are spread; the primary, if
+    /// the backup decided; the backup, at lanes that know of the primary that this one's writes are missing there.
     func isAnswerHeld(_ operation: Operation) -> Bool {
-        guard spreadsReads || operation.authority != operation.place.primary else { return false }
-        return operation.key != allKeys && (spreadsReads || operation.answerWaits || backupKnowsMore(operation.place))
-            && !isPlanted(.answersEarly)
+        guard operation.key != allKeys, !isPlanted(.answersEarly) else { return false }
+        if spreadsReads { return true }
+        let primary = servers[operation.place.primary]
+        return operation.authority == primary.index ? isDistrustedElsewhere(primary) : primary.acceptsWrites
+    }
+
+    /// The siblings were told that the server lacks writes of this lane, and may not have heard yet that it has them again.
+    private func isDistrustedElsewhere(_ server: BackendServer) -> Bool {
+        guard !siblingIDs.isEmpty else { return false }
+        return server.isBehind || server.caughtUpAt.map { monotonic - $0 <= siblingPatienceMicroseconds } ?? false
     }
 
     /// Has the operation wait until a server has done everything that it was sent so far.
@@ -277,8 +289,8 @@ extension LaneNode {
         ask(server, .passed(operation), .meta) { Command.noop(into: $0) }
     }
 
-    /// Answers the client of a committed write. Where reads may ask either server, and while the backup decides for a primary that came
-    /// back empty, at which reads still look first, the client must not hear of the write before the other server has it, too.
+    /// Answers the client of a committed write. Where a read may ask the other server, the client must not hear of the write before that
+    /// has it, too.
     func answerClient(_ operation: Operation, _ kind: ReplyKind, _ bytes: [UInt8]) {
         if isAnswerHeld(operation) {
             operation.heldAnswer = (kind, bytes)

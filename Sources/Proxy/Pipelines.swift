@@ -221,6 +221,9 @@ extension LaneNode {
                 // It may or may not have happened: it is made to have happened, here and everywhere.
                 commit(operation, .serverError, unknownReply(server))
             }
+        } else if write.effect == .local {
+            // Whatever it did stays where it is, and is nobody else's business.
+            abort(operation, .serverError, unknownReply(server))
         } else if isPlanted(.derivedRetried), let other = operation.place.both.first(where: { servers[$0].acceptsWrites }) {
             ask(servers[other], .write(operation), write.shape) { $0.append(write.command) }
             return
@@ -334,8 +337,10 @@ extension LaneNode {
     private func noteLanded(_ server: BackendServer, _ operation: Operation, _ reply: Reply) {
         observe(.landed(key: operation.key, version: operation.version, content: operation.content, server: server.index))
         let isWhole = operation.content == .tombstone || (operation.content == .value && !operation.effect.readsBack)
-        // A copy gives way to whatever is there.
-        if isWhole, operation.kind != .copy, !reply.kind.isError, let how = server.missed[operation.key], how != .doubt,
+        // A copy gives way to whatever is there; and what was to be deleted on a condition may only have been marked.
+        let mayHaveMarked = operation.effect == .conditionalDelete && server.index == operation.authority
+        if isWhole, !mayHaveMarked, operation.kind != .copy, !reply.kind.isError, let how = server.missed[operation.key],
+            how != .doubt,
             !server.repairing.contains(operation.key), operation.version >= index[operation.key]?.version ?? .zero
         {
             server.missed[operation.key] = nil

@@ -61,7 +61,7 @@ extension LaneNode {
         let primary = servers[place.primary]
         guard let backup = place.backup.map({ servers[$0] }) else { return primary.acceptsWrites ? primary.index : nil }
         if primary.holdsForAll(key) && !backupKnowsMore(place) { return primary.index }
-        if backup.holdsForAll(key) { return backup.index }
+        if backup.holdsForAll(key) || (backupKnowsMore(place) && backup.holds(key)) { return backup.index }
         if primary.holds(key) { return primary.index }
         if backup.holds(key) { return backup.index }
         // With nobody else to ask, one that is still being repaired.

@@ -186,9 +186,13 @@ extension LaneNode {
     /// The backup decides the writes of a refilled primary until no other lane reads there any more; one that was not heard so long
     /// counts as dead.
     private func endRecoveries() {
-        let patience = 2 * UInt64(configuration.site.times.siblingTimeoutMilliseconds) * 1_000
-        for server in servers { if let since = server.refilledAt, monotonic - since > patience { endRecovery(server) } }
+        for server in servers {
+            if let since = server.refilledAt, monotonic - since > siblingPatienceMicroseconds { endRecovery(server) }
+        }
     }
+
+    /// What a sibling has not heard after this long, it never will: it counts as dead.
+    var siblingPatienceMicroseconds: UInt64 { 2 * UInt64(configuration.site.times.siblingTimeoutMilliseconds) * 1_000 }
 
     private func endRecovery(_ server: BackendServer) {
         server.recoveringFrom = []

@@ -1,7 +1,8 @@
 // CAS tokens. memcached numbers its items from 1, each server and each start for itself: a token from the primary may well be the
 // number of another value on the backup, or on the same server after a restart. So the tokens that clients see carry a tag of the
 // server and its incarnation, and a command takes off the tag of the server that it goes to. A token of any other server or
-// incarnation then becomes a number that no item has, and memcached itself answers `EXISTS` or `NOT_FOUND`.
+// incarnation then becomes a number that no item has, and memcached itself answers `EXISTS` or `NOT_FOUND`; unless the two tags
+// happen to be equal, as one pair in 32,767 is.
 //
 //     client's token = memcached's CAS value XOR (tag << 48)
 //

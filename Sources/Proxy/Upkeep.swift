@@ -149,7 +149,7 @@ extension LaneNode {
         for key in waiting.sorted(by: { $0.lexicographicallyPrecedes($1) }) {
             guard let keyWork = work[key] else { continue }
             drain(key, keyWork)
-            refuseBehindDoubt(key, keyWork)
+            refuseStuckWrites(key, keyWork)
         }
     }
 
