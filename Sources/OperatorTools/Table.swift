@@ -12,7 +12,9 @@ public struct Table {
     private var rows: [[String]] = []
 
     /// An empty table with its column heads.
-    public init(_ heads: [(text: String, alignment: Alignment)]) { self.heads = heads }
+    public init(_ heads: [(text: String, alignment: Alignment)]) {
+        self.heads = heads.map { (Self.printable($0.text), $0.alignment) }
+    }
 
     /// True when there is no row.
     public var isEmpty: Bool { rows.isEmpty }
