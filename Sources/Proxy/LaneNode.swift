@@ -14,6 +14,7 @@
 //     Landings.swift       records of other sites and assertions: compare, apply
 //     Repairs.swift        copies, and what a returned server missed
 //     Refill.swift         a server that came back empty, filled up in the background
+//     Stranding.swift      no server can be reached: the slots go to the siblings
 //     Barriers.swift       flush_all of the whole federation
 //     Doubts.swift         what nobody knows: outcomes of derived writes, values that are elsewhere
 //     Pipelines.swift      the connections to memcached and their replies
@@ -67,6 +68,9 @@ public final class LaneNode {
     /// When it began to join, at its start or after a pause, in monotonic microseconds.
     var joiningSince: UInt64
     var leaveBy: UInt64?
+    /// When it last reached a memcached server, in monotonic microseconds; it may give its slots away once after that.
+    var reachedAt: UInt64
+    var mayYield = false
     /// False once it was paused while it left: its index is out of date, and it has no time to join anew.
     var mayOwn = true
     var finished = false
@@ -256,6 +260,7 @@ public final class LaneNode {
         clock = HybridClock(floor: recovery.clockFloor)
         startedAt = now.monotonicMicroseconds
         joiningSince = startedAt
+        reachedAt = startedAt
         servers = (site.primaries + site.backups).enumerated().map { place, backend in
             BackendServer(index: place, isBackup: place >= site.primaries.count, definition: backend)
         }

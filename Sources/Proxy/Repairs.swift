@@ -91,18 +91,25 @@ extension LaneNode {
     /// Goes on repairing what a returned server missed, a bounded number of keys at a time.
     func repair(_ server: BackendServer) {
         guard server.phase == .repairing, state == .serving else { return settle(server) }
+        requestRepairs(server)
+        settle(server)
+    }
+
+    func requestRepairs(_ server: BackendServer) {
         while server.repairing.count < Limits.repairsMax, let key = server.missedOrder.popFirst() {
             guard let how = server.missed[key], server.repairing.insert(key).inserted else { continue }
             counters.repairs += 1
             requestAssertion(key, how, repairing: server.index)
         }
-        settle(server)
     }
 
-    /// The owner has written the key again: the server has it, unless its connection broke meanwhile.
-    func repaired(_ key: [UInt8], _ server: BackendServer) {
-        guard server.repairing.remove(key) != nil, server.acceptsWrites else { return }
+    /// The owner has written the key again: the server has it, unless the owner is this lane and does not reach the server. Another
+    /// one that does not, owes it to the server itself.
+    func repaired(_ key: [UInt8], _ server: BackendServer, by owner: LaneID) {
+        guard server.repairing.remove(key) != nil else { return }
+        guard server.acceptsWrites || owner != laneID else { return server.missedOrder.append(key) }
         server.missed[key] = nil
+        if !server.isBehind && !server.acceptsWrites { logServer(server) }
         settle(server)
     }
 }

@@ -36,9 +36,9 @@ extension LaneNode {
             return sibling.isAlive
                 ? sibling.dumped && sibling.mirrored != nil : waited || (sibling.unreachable && sibling.pending == nil)
         }
-        // While somebody else serves, there is time to find one's own servers first.
+        // While somebody else serves, there is time to reach a server first.
         let isNeeded = !siblingIDs.contains { siblings[$0]?.isServing ?? false }
-        guard ready, openIntents.isEmpty, serversTried || isNeeded else { return }
+        guard ready, openIntents.isEmpty, (serversTried && reachesServer) || isNeeded else { return }
         state = .serving
         say(.notice, "lane serves siblings=\(siblingIDs.filter { siblings[$0]?.isAlive ?? false }.count)")
         for id in siblingIDs { siblings[id].map { beat($0) } }
@@ -217,6 +217,8 @@ extension LaneNode {
                 key: assertion.key, version: .zero, content: .none, touch: .zero, touchExpiry: 0, holder: laneID)
             var tops = index[assertion.key]?.tops(of: assertion.key) ?? empty
             if cause == .touched { (tops.version, tops.content) = (.zero, .none) }
+            // That lane asks whom it reaches; what this one found does not matter any more.
+            if cause == .doubt { doubts[assertion.key]?.isDeferred = false }
             send(
                 .assert(request: request, hops: assertion.hops + 1, cause: cause, doubted: assertion.doubted, tops: tops),
                 on: link)
@@ -254,7 +256,7 @@ extension LaneNode {
         }
         for beneficiary in assertion.beneficiaries {
             switch beneficiary {
-            case .repair(let server): repaired(assertion.key, servers[server])
+            case .repair(let server): repaired(assertion.key, servers[server], by: assertion.target ?? laneID)
             case .requester(let requester):
                 if case .receiver(let origin, let position) = requester, case .apply(let record) = assertion.task {
                     observe(.applied(key: record.key, version: record.version, origin: origin, position: position))

@@ -15,6 +15,7 @@ extension LaneNode {
         nextTick = monotonic + UInt64(times.heartbeatMilliseconds) * 1_000
         tendServers()
         tendLinks()
+        tendStranding()
         tendClients()
         if state == .joining { commitOpenIntents() }
         if state == .joining { membershipChanged() } else { unpark() }

@@ -106,10 +106,15 @@ extension World {
     private func cutOff(_ server: ServerHost) {
         figures[.cutOffs] += 1
         disturb(server.site)
-        server.wasCutOff = true
         let near = sites[server.site].proxies
         let from = random.chance(0.5) ? near : [near[random.below(near.count)]]
-        partition(from.map(\.machine), [server.machine], oneWay: random.chance(0.4), most: 10_000_000, disturbs: server.site)
+        // One proxy alone may lose sight of all servers, while its neighbours see them.
+        let isStranded = from.count < near.count && random.chance(0.4)
+        if isStranded { figures[.strandings] += 1 }
+        let lost = isStranded ? servers.filter { $0.site == server.site } : [server]
+        for server in lost { server.wasCutOff = true }
+        partition(
+            from.map(\.machine), lost.map(\.machine), oneWay: random.chance(0.4), most: 10_000_000, disturbs: server.site)
     }
 
     /// Blocks the way between machines for a while; connections over it may break meanwhile, at one end or at both.

@@ -6,7 +6,8 @@ public struct Figures: Sendable {
     public enum Count: Int, Sendable, CaseIterable {
         case seeds, virtualMicroseconds, steps, commands, replies, clientErrors, clientTimeouts, commits, landings, applied,
             superseded
-        case assertions, inDoubts, forgotten, resets, partitions, cutOffs, crashes, midTurnCrashes, powerFailures, pauses,
+        case assertions, inDoubts, forgotten, resets, partitions, cutOffs, strandings, crashes, midTurnCrashes, powerFailures,
+            pauses,
             clockJumps
         case backendRestarts, backendStalls, diskFaults, leaves, quietMicroseconds, keysCompared, missesExcused, keysExcused
         case readsChecked, writesProven
@@ -31,6 +32,7 @@ public struct Figures: Sendable {
             case .resets: "connection resets"
             case .partitions: "partitions"
             case .cutOffs: "servers cut off"
+            case .strandings: "proxies cut off from all servers"
             case .crashes: "process crashes"
             case .midTurnCrashes: "of them in mid-turn"
             case .powerFailures: "power failures"

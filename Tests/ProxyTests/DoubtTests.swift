@@ -240,6 +240,35 @@ import WriteLog
         #expect(bench.heard(client) == "SERVER_ERROR server cache1 (cache1:11211) is unreachable: connection reset\r\n")
     }
 
+    @Test("A doubt that waited for a server is over when the lane that owns the key by then has settled it (seed 200017)")
+    func settledElsewhere() throws {
+        var plan = Self.planForTwo
+        plan.hasBackup = true
+        let bench = Bench.serving(plan)
+        bench.advance(milliseconds: 1_500)
+        let theirs = Bench.key(ownedBy: Bench.n2)
+        bench.ask(bench.client(), "add \(theirs) 0 0 1\r\n0\r\n")
+        #expect(bench.commands("cache1").hasPrefix("add"), "n2 is not there yet")
+        bench.lose(bench.backend("cache1"))
+        bench.advance(milliseconds: 200)
+        #expect(bench.commands("backup1") == "mg \(theirs) u s v f t c\r\n")
+        bench.answer("backup1", "EN\r\n")
+        #expect(bench.node.doubts[Array(theirs.utf8)]?.isDeferred == true)
+        let link = try bench.linkSibling()
+        bench.bringUp("cache1")
+        var asked = 0
+        for _ in 0..<5 {
+            bench.advance(milliseconds: 100)
+            for case .assert(let request, _, .doubt, _, _) in try bench.messages(link) {
+                asked += 1
+                bench.tell(link, .done(request: request))
+            }
+        }
+        #expect(asked > 0)
+        #expect(bench.node.doubts.isEmpty, "it would be asked for without end")
+        #expect(bench.node.servers[0].isUp)
+    }
+
     @Test("Another lane's doubt yields to a younger top as well")
     func anothersDoubt() throws {
         let bench = Bench.serving(Self.planForTwo)
