@@ -140,7 +140,7 @@ import WriteLog
         bench.lose(bench.backend("cache1"))
         bench.tell(link, .apply(request: 1, hops: 2, record: barrier(position: 1, seconds: 2)))
         bench.tell(stream, .record(Bench.record(ours, "y", position: 1, seconds: 3)))
-        bench.advance(milliseconds: 1_000)
+        bench.advance(milliseconds: 900)
         _ = try bench.words(link)
         bench.bringUp("cache1", pid: 2, startedAt: 1_001)
         #expect(bench.commands("cache1") == "flush_all\r\n", "n2 may have found it before, and filled it again")
