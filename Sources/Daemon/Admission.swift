@@ -12,11 +12,13 @@ extension SharedState {
     /// memcached's words, after the class of error that every client library knows.
     static let tooMany = "SERVER_ERROR Too many open connections\r\n"
 
-    /// Accepts clients as far as there are places.
-    func admit(from listener: Listener, at number: Int, of running: Running, _ welcome: (Listener.Accepted) -> Void) {
+    /// Accepts clients as far as there are places; true when a turn's limit ended it, and more may be waiting.
+    @discardableResult
+    func admit(from listener: Listener, at number: Int, of running: Running, _ welcome: (Listener.Accepted) -> Void) -> Bool {
+        let mayBeMore: Bool
         switch running.site.clients.excess {
         case .refuse:
-            listener.accept { accepted in
+            mayBeMore = listener.accept { accepted in
                 if takePlace() { return welcome(accepted) }
                 clientsRejected.add(1, ordering: .relaxed)
                 // A client that is to speak TLS would not understand it.
@@ -25,7 +27,7 @@ extension SharedState {
             }
         case .wait:
             var hasPlace = false
-            listener.accept {
+            mayBeMore = listener.accept {
                 if !hasPlace { hasPlace = takePlace() }
                 return hasPlace
             } _: { accepted in
@@ -35,10 +37,11 @@ extension SharedState {
             if hasPlace { leavePlace() }
             if listener.pause == .unwanted { listenersPaused.add(1, ordering: .relaxed) }
         }
+        return mayBeMore
     }
 
     /// With the housekeeping: a listener that rests tries again, once there is a reason to.
-    func reopen(_ listener: Listener, at monotonic: UInt64) {
+    func reopen(_ listener: Listener, of running: Running, at monotonic: UInt64) {
         switch listener.pause {
         case nil: break
         case .exhausted:
@@ -51,7 +54,9 @@ extension SharedState {
             }
             listener.resume()
         case .unwanted:
-            if clientCount.load(ordering: .relaxed) < clientPlaces.load(ordering: .relaxed) { listener.resume() }
+            // Since the files were read anew those who wait may be there to be refused.
+            let hasPlaces = clientCount.load(ordering: .relaxed) < clientPlaces.load(ordering: .relaxed)
+            if hasPlaces || running.site.clients.excess == .refuse { listener.resume() }
         }
     }
 

@@ -96,9 +96,10 @@ struct ClientEntrances {
     var all: [Listener] { entrances.values.map(\.listener) }
 
     /// Closes those of listeners that are no more; whoever waits there already is let in first.
-    mutating func close(allBut open: [Int], _ letIn: (Listener, Int) -> Void) {
+    /// `letIn` says whether more may be waiting.
+    mutating func close(allBut open: [Int], _ letIn: (Listener, Int) -> Bool) {
         for (token, entrance) in entrances where !open.contains(entrance.number) {
-            letIn(entrance.listener, entrance.number)
+            while letIn(entrance.listener, entrance.number) {}
             entrance.listener.close()
             entrances[token] = nil
         }

@@ -66,9 +66,17 @@ public enum Daemon {
         let places = DaemonStart.clientPlaces(proxy, loops: site.loops)
         if let warning = places.warning { logger.warning("\(warning)") }
         let sockets = try DaemonStart.bind(proxy, loops: site.loops, policy: site.clients, isAlone: launch.isAlone)
-        try DaemonStart.dropPrivileges(
-            launch.account ?? named, proxy, site.clients, sockets, made: launch.madeFolder ? [proxy.folder] : [], logger: logger)
-        let lanes = try DaemonStart.openLanes(federation: federation, site: site, proxy: proxy, logger: logger)
+        let lanes: [OpenedLane]
+        do throws(DaemonFailure) {
+            try DaemonStart.dropPrivileges(
+                launch.account ?? named, proxy, site.clients, sockets, made: launch.madeFolder ? [proxy.folder] : [],
+                logger: logger
+            )
+            lanes = try DaemonStart.openLanes(federation: federation, site: site, proxy: proxy, logger: logger)
+        } catch {
+            sockets.close()
+            throw error
+        }
         let shared: SharedState
         do throws(SocketError) {
             shared = try SharedState(

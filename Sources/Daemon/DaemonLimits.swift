@@ -3,11 +3,11 @@ enum DaemonLimits {
     /// Rounds of obeying and reporting in one turn; what is left then waits for the next turn.
     static let roundsPerTurnMax = 8
     /// Open files that a lane needs besides its clients: memcached servers, peers, segments, eventfds.
-    static let filesPerLaneMin = 128
+    static let filesPerLaneMin = 96 + strangersMax
     /// How long a client's replies wait for those behind them while the loop has other things to do.
     static let patienceMicroseconds: UInt64 = 2_000
     /// Open files that a process needs besides its lanes': listeners, preambles, the admin endpoint, certificates.
-    static let filesPerProcessMin = 64
+    static let filesPerProcessMin = 64 + preamblesMax
     /// How often a lane looks at its time-outs and hangs up its report.
     static let housekeepingMicroseconds: UInt64 = 100_000
     /// A queue that held so much, or was left over from an earlier turn, is reported as drained when it runs empty.
@@ -21,9 +21,9 @@ enum DaemonLimits {
     /// How long a new peer connection may take to send its preamble.
     static let preambleMicroseconds: UInt64 = 5_000_000
     /// New peer connections that may be waiting for their preamble at a time.
-    static let preamblesMax = 256
+    static let preamblesMax = 64
     /// Peers of a lane that may be shaking hands at a time.
-    static let strangersMax = 64
+    static let strangersMax = 32
     /// How long an accepted peer or client may take for the TLS handshake.
     static let handshakeMicroseconds: UInt64 = 5_000_000
     /// Longest file of names and passwords that is read; memcached's eight longest lines take less.

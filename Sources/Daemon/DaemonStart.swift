@@ -23,6 +23,12 @@ struct BoundSockets: Sendable {
     var clients: ClientSockets
     var replication: [BoundSocket] = []
     var admin: BoundSocket
+
+    /// Gives all addresses up.
+    func close() {
+        clients.close()
+        for bound in replication + [admin] { bound.close() }
+    }
 }
 
 /// The steps of starting.
@@ -148,14 +154,8 @@ enum DaemonStart {
             let clients = sockets.clients.unix.map(\.bound)
             let paths = clients.compactMap(\.path)
             let own = folders + [sockets.admin].compactMap(\.path)
-            do throws(DaemonFailure) {
-                try account.become(
-                    owning: policy.unixGroup == nil ? own + paths : own, keepingGroup: policy.unixGroup == nil ? [] : paths)
-            } catch {
-                // The sockets' files are still ours to remove.
-                for bound in clients + [sockets.admin] { bound.close() }
-                throw error
-            }
+            try account.become(
+                owning: policy.unixGroup == nil ? own + paths : own, keepingGroup: policy.unixGroup == nil ? [] : paths)
             logger.notice("running as user=\(account.name ?? "\(account.user)") group=\(account.group)")
         }
         if Privileges.isRoot {

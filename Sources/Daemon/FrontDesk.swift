@@ -82,7 +82,8 @@ final class FrontDesk {
         }
     }
 
-    private func admit(from listener: Listener, _ number: Int) {
+    @discardableResult
+    private func admit(from listener: Listener, _ number: Int) -> Bool {
         shared.admit(from: listener, at: number, of: running) { accepted in
             shared.mailboxes[nextLoop].post(
                 .client(descriptor: accepted.descriptor, address: accepted.peer.description, listener: number))
@@ -93,7 +94,7 @@ final class FrontDesk {
     /// Time passes.
     func keepHouse(at monotonic: UInt64) {
         for listener in replication where listener.pause != nil { listener.resume() }
-        for listener in clients.all { shared.reopen(listener, at: monotonic) }
+        for listener in clients.all { shared.reopen(listener, of: running, at: monotonic) }
         for (token, arrival) in arrivals where arrival.deadline <= monotonic {
             refuse(arrival, token: token, "it sent no preamble in time", at: monotonic)
         }

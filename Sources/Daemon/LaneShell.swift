@@ -56,6 +56,8 @@ final class LaneShell {
     private var nextHousekeeping: UInt64 = 0
     private var isStopping = false
     private var isLeaving = false
+    /// The core has nothing left to do, and the front desk has yet to be told.
+    private var isFinished = false
     private var syncAsked = false
     private var readsAsked: [(LogOffset, Int)] = []
     private var syncedUpTo: LogOffset
@@ -201,7 +203,8 @@ final class LaneShell {
         }
     }
 
-    private func admit(from listener: Listener, _ number: Int) {
+    @discardableResult
+    private func admit(from listener: Listener, _ number: Int) -> Bool {
         shared.admit(from: listener, at: number, of: running) { meet($0, at: number) }
     }
 
@@ -264,8 +267,17 @@ final class LaneShell {
         case .resetStats:
             for (other, mailbox) in shared.mailboxes.enumerated() where other != number { mailbox.post(.resetStats) }
         case .log(let level, let line): log(level, line)
-        case .finished: shared.mailboxes[0].post(.finished(lane: number))
+        case .finished:
+            isFinished = true
+            tellFinished()
         }
+    }
+
+    /// The lane is done once its clients have got their last replies, too.
+    func tellFinished() {
+        guard isFinished, !connections.contains(where: { $0?.phase == .closing && $0?.isClient == true }) else { return }
+        isFinished = false
+        shared.mailboxes[0].post(.finished(lane: number))
     }
 
     private func setPaused(_ id: ConnectionID, _ paused: Bool) {
@@ -310,7 +322,7 @@ final class LaneShell {
     private func keepHouse() {
         let monotonic = now.monotonicMicroseconds
         nextHousekeeping = monotonic + DaemonLimits.housekeepingMicroseconds
-        for listener in entrances.all { shared.reopen(listener, at: monotonic) }
+        for listener in entrances.all { shared.reopen(listener, of: running, at: monotonic) }
         giveUpOverdue(monotonic)
         var status = node.status(at: now)
         status.gauges["connections"] = Double(node.connections.count)

@@ -3,7 +3,6 @@
 //     2026-11-22T11:31:40.123Z notice north/n1 s1p1l0 memcached connected server=a missed_keys=0
 
 import EventLoop
-import Foundation
 import Logging
 
 /// Writes one line per event to stderr.
@@ -24,7 +23,7 @@ struct LineLogHandler: LogHandler {
         for (key, value) in (event.metadata ?? [:]).sorted(by: { $0.key < $1.key }) { line += " \(key)=\(value)" }
         // Whatever a peer's words contain, an event stays one line.
         let bytes = line.unicodeScalars.map { $0.value < 32 || $0.value == 127 ? " " : Character($0) }
-        FileHandle.standardError.write(Data((String(bytes) + "\n").utf8))
+        Descriptor.writeError(String(bytes))
     }
 
     /// `2026-11-22T11:31:40.123Z`

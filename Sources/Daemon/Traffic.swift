@@ -105,6 +105,7 @@ extension LaneShell {
         guard let socket = connection.socket else { return }
         let outgoing = node.connections.beginWriting(connection.id)
         let waiting = outgoing.count
+        let unsent = waiting + (connection.tls?.outgoing.count ?? 0)
         let sent: Socket.Sent
         if let tls = connection.tls {
             sent = encrypt(connection, tls, from: outgoing, to: socket)
@@ -117,7 +118,8 @@ extension LaneShell {
             flushed(connection)
             if connection.phase == .open && reportable && outgoing.isEmpty { reports.append(.drained(connection.id)) }
         case .some:
-            if !connection.hasBacklog || outgoing.count < waiting { stalled(connection) }
+            let isRead = outgoing.count + (connection.tls?.outgoing.count ?? 0) < unsent
+            if !connection.hasBacklog || isRead { stalled(connection) }
             if !connection.hasBacklog && connection.isClient { reports.append(.stalled(connection.id)) }
             connection.hasBacklog = true
         case .failed(let code): lose(connection, SystemError.text(code))
@@ -201,6 +203,7 @@ extension LaneShell {
         node.connections.release(connection.id)
         noStranger(connection)
         if connection.isClient { shared.leavePlace() }
+        tellFinished()
     }
 
     /// One line for an unwelcome peer, unless there were many.

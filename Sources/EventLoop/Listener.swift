@@ -57,14 +57,7 @@ public struct BoundSocket: Sendable {
                     action: "listen on", subject: name, code: EEXIST, reason: "the file exists and is not a socket",
                     remedy: "remove it or choose another path")
             }
-            let probe = withUnsafePointer(to: address.raw) { meridian_socket_connect($0) }
-            if probe >= 0 || probe == -EAGAIN {
-                if probe >= 0 { Glibc.close(probe) }
-                throw SocketError(
-                    action: "listen on", subject: name, code: EADDRINUSE, reason: "another process listens there",
-                    remedy: "stop it or choose another path")
-            }
-            unlink(path)
+            try removeLeftover(path, address, name)
         }
         let descriptor = try bind(address, name: name, shared: false)
         let bound = BoundSocket(descriptor: descriptor, name: name, path: path)
@@ -79,7 +72,33 @@ public struct BoundSocket: Sendable {
                     remedy: "correct 'unix-group'; only root may give a socket to a group that it is not a member of")
             }
         }
+        // From here on another process sees that the path is taken. Who connects now waits.
+        do throws(SocketError) {
+            try bound.listen()
+        } catch {
+            bound.close()
+            throw error
+        }
         return bound
+    }
+
+    /// Removes the socket of a process that is dead: nobody else's file, and none of which that is not known.
+    private static func removeLeftover(_ path: String, _ address: SocketAddress, _ name: String) throws(SocketError) {
+        let probe = withUnsafePointer(to: address.raw) { meridian_socket_connect($0) }
+        if probe >= 0 { Glibc.close(probe) }
+        switch -probe {
+        case ECONNREFUSED: unlink(path)
+        case ENOENT: break
+        case EACCES, EPERM, EMFILE, ENFILE, ENOMEM:
+            throw SocketError(
+                action: "listen on", subject: name, code: -probe,
+                reason: "a socket is there, and whether anybody listens cannot be told: \(SystemError.text(-probe))",
+                remedy: "remove it if it is left over, or choose another path")
+        default:
+            throw SocketError(
+                action: "listen on", subject: name, code: EADDRINUSE, reason: "another process listens there",
+                remedy: "stop it or choose another path")
+        }
     }
 
     /// Starts queueing connections.
@@ -93,8 +112,9 @@ public struct BoundSocket: Sendable {
 
     /// Gives the address up, and removes a unix socket's file.
     public func close() {
-        Glibc.close(descriptor)
+        // Before a successor can find that nobody listens, and put its own there.
         if let path { unlink(path) }
+        Glibc.close(descriptor)
     }
 
     private static func bind(_ address: SocketAddress, name: String, shared: Bool) throws(SocketError) -> Int32 {
@@ -153,7 +173,9 @@ public final class Listener {
 
     /// Takes the connections that wait, up to the turn's limit. When the process has no descriptors left, or when
     /// `wanted` says no, accepting pauses: the listener would otherwise be reported without end.
-    public func accept(while wanted: () -> Bool = { true }, _ each: (Accepted) -> Void) {
+    /// Returns true when only that limit ended it.
+    @discardableResult
+    public func accept(while wanted: () -> Bool = { true }, _ each: (Accepted) -> Void) -> Bool {
         for _ in 0..<Self.acceptsPerTurnMax {
             guard wanted() else { return stop(.unwanted) }
             var peer = meridian_address()
@@ -166,14 +188,16 @@ public final class Listener {
             switch -descriptor {
             case EINTR, ECONNABORTED: continue
             case EMFILE, ENFILE, ENOBUFS, ENOMEM: return stop(.exhausted)
-            default: return
+            default: return false
             }
         }
+        return true
     }
 
-    private func stop(_ why: Pause) {
+    private func stop(_ why: Pause) -> Bool {
         pause = why
         watch.reading = false
+        return false
     }
 
     /// Accepts again after a pause.

@@ -174,6 +174,18 @@ public enum Descriptor {
         _ = meridian_write(descriptor, bytes, bytes.count)
     }
 
+    /// Writes a line to stderr for people. Where it cannot be written, on a full disk or to a reader that is gone, it is lost: nobody
+    /// can be told, and nothing else may end for it.
+    public static func writeError(_ line: String) {
+        var rest = Array((line + "\n").utf8)[...]
+        while !rest.isEmpty {
+            let done = rest.withUnsafeBytes { meridian_write(STDERR_FILENO, $0.baseAddress, $0.count) }
+            if done == -Int(EINTR) { continue }
+            guard done > 0 else { return }
+            rest = rest.dropFirst(done)
+        }
+    }
+
     /// Gives a TCP connection up when what was sent stays unacknowledged, or unread, for so long.
     public static func setUserTimeout(_ descriptor: Int32, milliseconds: Int) {
         meridian_socket_user_timeout(descriptor, UInt32(clamping: milliseconds))

@@ -247,19 +247,26 @@ def check_doors(world: World) -> str:
             require(found.st_gid == os.getegid(), f"{path} belongs to group {found.st_gid}")
         proxy.process.terminate()
         require(not any(path.exists() for path in paths), "an orderly end leaves sockets behind")
-        # Somebody else listens there: it is left alone.
-        other = socket.socket(socket.AF_UNIX)
-        other.bind(str(paths[0]))
-        other.listen()
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            _left_alone(federation, proxy, kind, paths)
+        federation.start_proxy(proxy)
+        return f"{len(doors_text)} listeners of one proxy" + ("" if _has_ipv6(six) else " (this machine has no IPv6)")
+
+
+def _left_alone(federation: Federation, proxy: Proxy, kind: socket.SocketKind, paths: list[Path]) -> None:
+    """Somebody else listens at the last of the paths: the proxy ends, and leaves that, and nothing of its own."""
+    with socket.socket(socket.AF_UNIX, kind) as other:
+        other.bind(str(paths[-1]))
+        if kind == socket.SOCK_STREAM:
+            other.listen()
         federation.start_proxy(proxy, wait=False)
         assert proxy.process is not None
         process = proxy.process
         wait_until(lambda: not process.alive, "a proxy whose socket is taken to end", 5.0)
         require(process.exit_code == 71 and "another process listens there" in process.last_words(), process.last_words())
-        require(paths[0].exists(), "the other's socket was removed")
-        other.close()
-        federation.start_proxy(proxy)
-        return f"{len(doors_text)} listeners of one proxy" + ("" if _has_ipv6(six) else " (this machine has no IPv6)")
+        require(paths[-1].exists(), "the other's socket was removed")
+        require(not any(path.exists() for path in paths[:-1]), "a start that failed leaves sockets behind")
+    paths[-1].unlink()
 
 
 def _has_ipv6(endpoint: Endpoint) -> bool:

@@ -26,6 +26,7 @@ from meridian_system.checks_configuration import check_command_line, check_mista
 from meridian_system.checks_crowds import check_crowd, check_memory, check_turns
 from meridian_system.checks_durability import check_disk
 from meridian_system.checks_flush import check_flush
+from meridian_system.checks_goodbye import check_last_replies, check_unwritable_log
 from meridian_system.checks_half_closed import check_half_closed
 from meridian_system.checks_limits import check_connections_max, check_doors, check_idle, check_open_files, check_privileges
 from meridian_system.checks_magent import check_backup, check_placement, check_start
@@ -241,6 +242,8 @@ def main() -> int:
         "fuzz admin": lambda world: fuzz_admin(world, seed),
         "slow reader": slow_reader,
         "half-closed": check_half_closed,
+        "last replies": check_last_replies,
+        "unwritable log": check_unwritable_log,
         "crowds": check_crowd,
         "clients' memory": check_memory,
         "fair turns": check_turns,
