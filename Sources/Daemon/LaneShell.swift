@@ -192,7 +192,7 @@ final class LaneShell {
         }
         entrances.close(allBut: running.open) { admit(from: $0, $1) }
         self.running = running
-        step(.reconfigured(running.site, listeners: running.listeners))
+        step(.reconfigured(running.federation, running.site, listeners: running.listeners))
         step(.credentials(running.doors.credentials))
         for socket in sockets {
             do throws(SocketError) {

@@ -44,6 +44,14 @@ struct Expected {
         case amnesia
         /// A `stats` for a client.
         case stats(StatsWork)
+
+        /// Nothing in it depends on where keys live.
+        var outlastsRings: Bool {
+            switch self {
+            case .greeting, .probe, .amnesia, .look, .flush, .stats: true
+            case .read, .gather, .write, .readBack, .operationRead, .landing, .passed, .tidy: false
+            }
+        }
     }
 
     var purpose: Purpose
@@ -91,7 +99,8 @@ final class BackendServer {
         case up
     }
 
-    let index: Int
+    /// Its place among the site's primaries, then backups.
+    var index: Int
     let isBackup: Bool
     private(set) var definition: Backend
 
@@ -149,6 +158,9 @@ final class BackendServer {
     var isLogged = false
     /// The youngest barrier that it was emptied for by this lane.
     var emptiedFor = Version.zero
+    /// Keys that once lived on it, and live elsewhere now, may still be there: if they came to live on it again, they would be out of
+    /// date.
+    var holdsMoved = false
     /// Siblings whose writes it lacks.
     var cutOffAt: Set<LaneID> = []
     /// What was last told to the siblings.
@@ -163,6 +175,9 @@ final class BackendServer {
         self.isBackup = isBackup
         self.definition = definition
     }
+
+    /// What the files say of it now, except where it is.
+    func reweigh(as read: Backend) { definition.weight = read.weight }
 
     /// Where it is from now on.
     func move(to address: HostPort) {

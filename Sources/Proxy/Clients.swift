@@ -8,7 +8,7 @@ extension LaneNode {
 
     /// Takes as many commands off a client's incoming bytes as may go now.
     func pump(_ session: ClientSession) {
-        guard clientsAdmitted else {
+        guard clientsAdmitted, !isHolding else {
             // It waits, and may not fill the memory meanwhile.
             account(session)
             return regulateReading(session)

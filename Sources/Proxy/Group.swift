@@ -41,7 +41,7 @@ extension LaneNode {
     private func hello(_ purpose: LinkPurpose, resume: Position) -> Hello {
         Hello(
             purpose: purpose, lane: laneID, loops: UInt8(configuration.site.loops), stamp: clock.last, wall: now.wallMicroseconds,
-            resume: resume, federation: configuration.federation.name, ring: fingerprint.encode())
+            resume: resume, federation: configuration.federation.name, ring: rings.fingerprint.encode())
     }
 
     // MARK: Talking
@@ -122,6 +122,7 @@ extension LaneNode {
 
     private func greeted(_ link: PeerLink, _ hello: Hello) {
         if link.isOpen { return refuse(link, "greeted twice") }
+        noteRings(of: hello, link)
         if let why = whyNot(link, hello) { return refuse(link, why) }
         clock.observe(hello.stamp)
         link.lane = hello.lane
@@ -136,6 +137,15 @@ extension LaneNode {
         if let old = sibling.link { hangUp(old, "a newer link took its place") }
         if !link.dialled { send(.hello(self.hello(.group, resume: .zero)), on: link) }
         open(sibling, link)
+    }
+
+    /// A sibling with another ring is told which one this is: it may have to wait.
+    private func noteRings(of hello: Hello, _ link: PeerLink) {
+        guard hello.purpose == .group, let sibling = siblings[hello.lane], let ring = try? RingFingerprint.decode(hello.ring),
+            ring != rings.fingerprint
+        else { return }
+        hasOtherRings(sibling)
+        if !link.dialled { send(.hello(self.hello(.group, resume: .zero)), on: link) }
     }
 
     /// Why a peer cannot be talked to; nil when it can.
@@ -166,7 +176,7 @@ extension LaneNode {
         if hello.resume.raw > UInt64.max / 2 { return "it would resume at position \(hello.resume)" }
         if hello.lane == laneID { return "lane \(hello.lane) greets itself: two proxies run under one name" }
         do {
-            if let difference = fingerprint.difference(from: try RingFingerprint.decode(hello.ring)) {
+            if let difference = rings.fingerprint.difference(from: try RingFingerprint.decode(hello.ring)) {
                 return "the rings differ: \(difference)"
             }
         } catch {
@@ -188,8 +198,10 @@ extension LaneNode {
         sibling.unreachable = false
         sibling.heardAt = monotonic
         sibling.clockHeard = 0
+        (sibling.rings, sibling.nextRings, sibling.isDrained) = (nil, 0, false)
         link.echoedAt = monotonic
         say(.notice, "sibling linked lane=\(sibling.id)")
+        tellRings(sibling)
         // What is below the barrier is told with it.
         for (key, entry) in index.sorted where entry.version >= index.barrier || key == allKeys {
             send(.mirror(sequence: 0, tops: entry.tops(of: key)), on: link)
@@ -201,11 +213,7 @@ extension LaneNode {
         sibling.untaken.removeAll()
         sibling.dumpedAt = mirrorSequence
         send(.dumped(sequence: mirrorSequence), on: link)
-        for server in servers {
-            tellCutOff(server)
-            send(.backend(server: UInt16(server.index), cutOff: server.isBehind, emptied: server.emptied), on: link)
-            if server.refilledTo > 0 { send(refilled(server), on: link) }
-        }
+        tellServers(sibling)
         for (lane, floor) in remoteFloors.sorted(by: { $0.key < $1.key }) {
             send(.remoteFloor(lane: lane, loops: remoteLoops[lane.site] ?? 0, floor: floor), on: link)
         }
@@ -317,10 +325,13 @@ extension LaneNode {
         case .fetch(let request, let key, let version): answerFetch(sibling, request, key, version)
         case .fetched(let request, let answer): fetched(request, answer)
         case .refill(let hops, let key): refill(key, hops: hops)
+        case .backend where !countsAlike(sibling), .refilled where !countsAlike(sibling): break
         case .backend(let server, let cutOff, let emptied): siblingSays(sibling, server: Int(server), cutOff, emptied, link)
         case .refilled(let server, let upTo, let incarnation):
             guard servers.indices.contains(Int(server)) else { return refuse(link, "server \(server) is not at this site") }
             noteRefilled(servers[Int(server)], upTo, incarnation)
+        case .ring(let inEffect, let next, let isDrained):
+            siblingSays(sibling, rings: inEffect, next: next, isDrained: isDrained, link)
         case .hello, .refuse, .record, .promise, .acknowledge: refuse(link, "a message has no place on a group link")
         }
     }

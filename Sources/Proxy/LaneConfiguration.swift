@@ -3,9 +3,9 @@ import Kernel
 
 /// Everything a lane must know of the federation and of itself.
 public struct LaneConfiguration: Sendable {
-    /// The shared file.
-    public let federation: Federation
-    /// The site file, as it was read last.
+    /// The shared file, with the ring that is in effect.
+    public internal(set) var federation: Federation
+    /// The site file as it was read last, with the servers that are in effect.
     public internal(set) var site: Site
     /// The lane's own id.
     public let laneID: LaneID

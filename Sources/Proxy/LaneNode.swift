@@ -24,6 +24,8 @@
 //     StreamReceiver.swift records of other sites on their way to their owners
 //     Upkeep.swift         the tick: time-outs, heartbeats, retention
 //     Reconfiguration.swift what changes while the lane runs: listeners, limits, servers' addresses
+//     RingChange.swift     other servers: the group agrees on them, and drains …
+//     RingSwitch.swift     … and takes them
 
 import Configuration
 import DequeModule
@@ -36,15 +38,20 @@ import WriteLog
 
 /// The brain of one lane.
 public final class LaneNode {
-    /// Its `site` is read anew now and then (`Reconfiguration.swift`); all that is made of it here stays.
+    /// Its files are read anew now and then (`Reconfiguration.swift`, `RingChange.swift`); all else that is made of them here stays.
     var configuration: LaneConfiguration
-    let primaryRing: Continuum
-    let backupRing: Continuum?
-    let fingerprint: RingFingerprint
+    /// Where keys live.
+    var rings: SiteRings
+    /// The log says so.
+    var ringsLogged = false
+    /// Other rings, on their way.
+    var ringChange = RingChange()
+    /// It must not serve before it knows that its siblings have the same rings.
+    var learnsRings = false
     /// All lanes of the group but this one.
     let siblingIDs: [LaneID]
     /// Reads may ask a key's backup although its primary is well.
-    let spreadsReads: Bool
+    var spreadsReads: Bool
 
     /// All connections of the lane; the shell shares it.
     public let connections = ConnectionTable()
@@ -244,12 +251,7 @@ public final class LaneNode {
         listeners = configuration.numberedListeners
         spreadsReads = site.reads != .primary && !site.backups.isEmpty
         hotKeys = HotKeys(seed: seed, at: now.monotonicMicroseconds)
-        primaryRing = Continuum(flavour: federation.flavour, servers: federation.servers)
-        backupRing =
-            site.backups.isEmpty
-            ? nil
-            : Continuum(flavour: federation.flavour, servers: site.backups.map { RingServer(name: $0.name, weight: $0.weight) })
-        fingerprint = RingFingerprint(flavour: federation.flavour, servers: federation.servers, slotCount: federation.slotCount)
+        rings = SiteRings(federation, site)
         siteOrder = configuration.elsewhere.map { SiteID($0.id) }
         crossing = CrossingTable(federation.crossing)
         siblingIDs = configuration.group.filter { $0 != configuration.laneID }
@@ -285,6 +287,7 @@ public final class LaneNode {
             server.incarnation = known.incarnation
             server.recoveringFrom = known.recovering ? Set(Self.others(than: server, site)) : []
             server.emptied = known.recovering ? 1 : 0  // whenever that was; siblings may know, and whether it was made good
+            server.holdsMoved = known.holdsMoved
             server.missedTooMany = known.cutOff  // what it missed was only in memory
         }
         for id in siblingIDs { siblings[id] = Sibling(id: id) }
@@ -294,6 +297,7 @@ public final class LaneNode {
         }
         openIntents = recovery.openIntents
         shipGate.append((committed, 0, .zero))
+        if let before = recovery.rings, !before.places(as: rings) { noteRestart(from: before) }
     }
 
     /// The wall clock and monotonic time at which the lane wants to be called again, in monotonic microseconds.
@@ -346,7 +350,7 @@ public final class LaneNode {
             pumpNextTurn()
             if now.monotonicMicroseconds >= nextTick { tick() }
         case .credentials(let credentials): self.credentials = credentials
-        case .reconfigured(let site, let listeners): reconfigure(site, listeners)
+        case .reconfigured(let federation, let site, let listeners): reconfigure(federation, site, listeners)
         case .resetStats: resetStats()
         case .leave: leave()
         }
@@ -405,6 +409,8 @@ public final class LaneNode {
     /// What several events of a step have in common is done once, at its end.
     private func finishStep() {
         admitClients()
+        if learnsRings { goOnLearningRings() }
+        if ringChange.phase != .none { goOnChangingRings() }
         pumpDueSessions()
         carryIntoNewSegment()
         releaseMirrored()

@@ -45,6 +45,7 @@ public struct LaneRecovery: Sendable {
         var incarnation: [UInt8]
         var recovering: Bool
         var cutOff: Bool
+        var holdsMoved: Bool
     }
 
     let configuration: LaneConfiguration
@@ -53,6 +54,8 @@ public struct LaneRecovery: Sendable {
     private(set) var stableFloor: UInt64 = 0
     private(set) var acknowledged: [SiteID: Position] = [:]
     private(set) var servers: [String: KnownServer] = [:]
+    /// The rings that were last in effect; nil where the log does not say.
+    private(set) var rings: SiteRings?
     private(set) var segmentStarts: Deque<SegmentStart> = []
     private(set) var straddling = StraddlingCommits()
     private var open: [LogOffset: OpenIntent] = [:]
@@ -97,7 +100,9 @@ public struct LaneRecovery: Sendable {
             committed = max(committed, record.position)
         case .backendState:
             servers[String(decoding: record.key, as: UTF8.self)] = KnownServer(
-                incarnation: record.payload, recovering: record.clientFlags & 1 != 0, cutOff: record.clientFlags & 2 != 0)
+                incarnation: record.payload, recovering: record.clientFlags & 1 != 0, cutOff: record.clientFlags & 2 != 0,
+                holdsMoved: record.clientFlags & 4 != 0)
+        case .rings: rings = SiteRings(encoded: record.payload)
         case .segmentHeader, .pad: break
         }
     }

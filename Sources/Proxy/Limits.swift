@@ -67,6 +67,8 @@ enum Limits {
     static let refillRoundsMax = 3
     /// How often a server is gone through, always later, for keys that could not be copied.
     static let incompleteRefillsMax = 7
+    /// How often it is said what a change of the rings waits for, in microseconds.
+    static let ringComplaintMicroseconds: UInt64 = 10_000_000
     /// How long a refill waits that could not begin or was broken off, in microseconds …
     static let refillRetryMicroseconds: UInt64 = 1_000_000
     /// … and when the server does not list its keys.

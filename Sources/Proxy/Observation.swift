@@ -6,8 +6,8 @@ public enum Observation: Sendable {
     /// A local write was committed: its version and outcome are final. `position` is zero for a write that stays at home.
     case committed(
         key: [UInt8], version: Version, content: Content, value: [UInt8], flags: UInt32, expiry: UInt64, position: Position)
-    /// memcached's reply for a write with this version arrived from a server (index over primaries, then backups).
-    case landed(key: [UInt8], version: Version, content: Content, server: Int)
+    /// memcached's reply for a write with this version arrived from the server of this name.
+    case landed(key: [UInt8], version: Version, content: Content, server: String)
     /// A record from another site was found to be below the top and dropped.
     case superseded(key: [UInt8], version: Version)
     /// A record from another site is applied, mirrored, and may be acknowledged.
@@ -21,7 +21,9 @@ public enum Observation: Sendable {
     /// Nobody knows whether a derived write happened, or what a top's value was: what the site holds is read and written again.
     case inDoubt(key: [UInt8])
     /// A server that missed more than can be told is flushed.
-    case gaveUp(server: Int)
+    case gaveUp(server: String)
+    /// Keys live elsewhere from now on.
+    case ringsTaken
     /// A key left the index: nothing below this version can arrive any more.
     case forgotten(key: [UInt8], version: Version)
 }
@@ -68,6 +70,12 @@ public struct PlantedBugs: OptionSet, Sendable {
     /// A write that the backup decides for a recovering primary is answered before the primary has it.
     public static let answersEarly = PlantedBugs(rawValue: 1 << 15)
 
+    /// New rings are taken as soon as the files have been read, whatever the siblings do.
+    public static let ringsAtOnce = PlantedBugs(rawValue: 1 << 16)
+
+    /// What moved to another server, and back, is still trusted where it first was.
+    public static let movedKeysKept = PlantedBugs(rawValue: 1 << 17)
+
     /// All of them by name, for the command line.
     public static let named: [(name: String, bug: PlantedBugs)] = [
         ("no-assertion", .noAssertion), ("mirror-before-landing", .mirrorBeforeLanding), ("index-not-rebuilt", .indexNotRebuilt),
@@ -77,5 +85,6 @@ public struct PlantedBugs: OptionSet, Sendable {
         ("last-arrival-wins", .lastArrivalWins), ("cut-off-server-trusted", .cutOffServerTrusted),
         ("derived-retried", .derivedRetried), ("resume-skips-one", .resumeSkipsOne),
         ("barrier-takes-all", .barrierTakesAll), ("answers-early", .answersEarly),
+        ("rings-at-once", .ringsAtOnce), ("moved-keys-kept", .movedKeysKept),
     ]
 }

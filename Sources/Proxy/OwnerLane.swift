@@ -31,6 +31,7 @@ extension LaneNode {
 
     /// True when a write of the key waits for nothing.
     func goesAtOnce(_ keyWork: KeyWork?) -> Bool {
+        if isHolding { return false }
         if let keyWork, !keyWork.waiters.isEmpty || keyWork.inFlight.contains(where: { $0.kind == .doubt }) { return false }
         return mayStamp()
     }
@@ -65,7 +66,7 @@ extension LaneNode {
     }
 
     private func mayGo(_ waiter: Waiter, _ key: [UInt8], _ keyWork: KeyWork) -> Bool {
-        if keyWork.inFlight.contains(where: { $0.kind == .doubt }) { return false }
+        if isHolding || keyWork.inFlight.contains(where: { $0.kind == .doubt }) { return false }
         switch waiter {
         case .write: return mayStamp()
         case .landing(let record, _, _): return landingMayGo(record, keyWork)

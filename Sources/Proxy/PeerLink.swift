@@ -57,6 +57,13 @@ final class Sibling {
     var floor: UInt64 = 0
     /// Last promise: no assertion of anything at or below will be asked for any more. Kept while it is dead.
     var groupFloor: UInt64 = 0
+    /// The digest of the rings that it has said it places keys by, and of those that it was told to take; nil before it has said so on this link.
+    var rings: UInt64?
+    var nextRings: UInt64 = 0
+    /// When it was last found to have others, in monotonic microseconds.
+    var differedAt: UInt64?
+    /// It does nothing under the former any more.
+    var isDrained = false
     /// It has said on this link what is stable.
     var toldStable = false
     var heardAt: UInt64?

@@ -78,6 +78,7 @@ extension LaneNode {
         if let known, known != incarnation {
             // Its memory was empty; but it may have missed writes since, and been given older ones by other lanes.
             server.missed.keep { $0 == .missed }
+            server.holdsMoved = false
             noteEmpty(server)
             if server.hasMoved && server.refilled != incarnation {
                 // A memcached elsewhere may be full of what somebody else put there, or this site long ago; unless a sibling was there
@@ -99,7 +100,7 @@ extension LaneNode {
                     "memcached missed a flush, or too many writes, while it was cut off and is flushed server=\(server.definition.name)"
                 )
             }
-            observe(.gaveUp(server: server.index))
+            observe(.gaveUp(server: server.definition.name))
             server.emptiedFor = max(server.emptiedFor, index.barrier)
             ask(server, .amnesia, .line) { Command.flushAll(into: $0) }
         }
@@ -335,7 +336,8 @@ extension LaneNode {
     }
 
     private func noteLanded(_ server: BackendServer, _ operation: Operation, _ reply: Reply) {
-        observe(.landed(key: operation.key, version: operation.version, content: operation.content, server: server.index))
+        observe(
+            .landed(key: operation.key, version: operation.version, content: operation.content, server: server.definition.name))
         let isWhole = operation.content == .tombstone || (operation.content == .value && !operation.effect.readsBack)
         // A copy gives way to whatever is there; and what was to be deleted on a condition may only have been marked.
         let mayHaveMarked = operation.effect == .conditionalDelete && server.index == operation.authority
@@ -379,7 +381,8 @@ extension LaneNode {
         server.isLogged = true
         log.append(
             LogRecord(
-                kind: .backendState, clientFlags: (server.recovering ? 1 : 0) | (server.isBehind ? 2 : 0),
+                kind: .backendState,
+                clientFlags: (server.recovering ? 1 : 0) | (server.isBehind ? 2 : 0) | (server.holdsMoved ? 4 : 0),
                 key: Array(server.definition.name.utf8), payload: incarnation))
     }
 }

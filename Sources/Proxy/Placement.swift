@@ -44,8 +44,8 @@ extension LaneNode {
 
     func route(_ key: UnsafeRawBufferPointer) -> Place {
         Place(
-            primary: primaryRing.server(for: key),
-            backup: backupRing.map { $0.server(for: key) + configuration.site.primaries.count })
+            primary: rings.primaries.server(for: key),
+            backup: rings.backups.map { $0.server(for: key) + rings.primaries.servers.count })
     }
 
     func route(_ key: [UInt8]) -> Place { key.withUnsafeBytes { route($0) } }

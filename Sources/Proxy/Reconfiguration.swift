@@ -1,5 +1,5 @@
-// What changes while a lane runs. The site file was read anew by the shell, and compared with what runs (`SiteChange`): rings,
-// lanes and the times that siblings hold each other to are as they were.
+// What changes while a lane runs. The site's files were read anew by the shell, and compared with what runs (`SiteChange`): lanes
+// and the times that siblings hold each other to are as they were. Other servers are a matter of the whole group (`RingChange.swift`).
 //
 //     limits, times      looked up where they are used: the new ones hold from the next time on
 //     listeners          who came in stays in; what they ask for, they ask of those who come
@@ -11,18 +11,28 @@ import Configuration
 import Kernel
 
 extension LaneNode {
-    func reconfigure(_ site: Site, _ listeners: [Int: ClientListener]) {
-        let read = site.primaries + site.backups
-        precondition(
-            read.map(\.name) == servers.map(\.definition.name) && site.loops == configuration.site.loops,
-            "the rings and lanes of a site do not change while it runs")
+    func reconfigure(_ federation: Federation, _ read: Site, _ listeners: [Int: ClientListener]) {
+        precondition(read.loops == configuration.site.loops, "the lanes of a site do not change while it runs")
+        guard !ringChange.isHolding else { return ringChange.readMeanwhile = (federation, read, listeners) }
+        var site = read
+        site.primaries = configuration.site.primaries.map { Self.moved($0, as: read.primaries) }
+        site.backups = configuration.site.backups.map { Self.moved($0, as: read.backups) }
         configuration.site = site
         self.listeners = listeners
         if let refill, site.refillKeysPerSecond == 0 { abandon(refill, "the site file says refill-keys-per-second: 0") }
         note(clientMemory.limit(to: site.clients.memoryBytesMax / site.loops))
-        for (server, definition) in zip(servers, read) where server.definition.address != definition.address {
+        for (server, definition) in zip(servers, site.primaries + site.backups)
+        where server.definition.address != definition.address {
             move(server, to: definition.address)
         }
+        offerRings(federation, read)
+    }
+
+    /// A server that is on the ring, where the files say that it is now.
+    private static func moved(_ server: Backend, as read: [Backend]) -> Backend {
+        var server = server
+        if let found = read.first(where: { $0.name == server.name }) { server.address = found.address }
+        return server
     }
 
     /// A server is elsewhere from now on. What is under way at the old address is lost as if the connection had broken, and the

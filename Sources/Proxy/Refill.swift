@@ -82,7 +82,7 @@ extension LaneNode {
     /// Begins, goes on or breaks off, as things are now.
     func tendRefill() {
         endRecoveries()
-        guard configuration.site.refillKeysPerSecond > 0 else { return }
+        guard configuration.site.refillKeysPerSecond > 0, !isHolding else { return }
         guard let refill else { return beginRefill() }
         let target = servers[refill.target]
         let patience = UInt64(configuration.site.times.backendTimeoutMilliseconds) * 1_000

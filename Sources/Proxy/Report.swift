@@ -36,6 +36,7 @@ extension LaneNode {
                     Double(now.monotonicMicroseconds - min($0, now.monotonicMicroseconds)) / 1_000_000
                 })
         }
+        status.ringChange = ringChangeText
         status.log.tailBytes = log.tail.raw
         status.log.syncedBytes = log.synced.raw
         status.log.firstSegment = firstSegment

@@ -38,7 +38,7 @@ extension LaneNode {
         }
         // While somebody else serves, there is time to reach a server first.
         let isNeeded = !siblingIDs.contains { siblings[$0]?.isServing ?? false }
-        guard ready, openIntents.isEmpty, (serversTried && reachesServer) || isNeeded else { return }
+        guard ready, !learnsRings, openIntents.isEmpty, (serversTried && reachesServer) || isNeeded else { return }
         state = .serving
         say(.notice, "lane serves siblings=\(siblingIDs.filter { siblings[$0]?.isAlive ?? false }.count)")
         for id in siblingIDs { siblings[id].map { beat($0) } }

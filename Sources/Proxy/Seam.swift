@@ -52,9 +52,10 @@ public enum Input: Sendable {
     case deadline
     /// The names and passwords of the listeners that ask for them, by their number, from now on.
     case credentials([Int: Credentials])
-    /// The site file was read anew, and nothing in it has changed that cannot change while a lane runs (`SiteChange`). Listeners are
-    /// named by a number that they keep; those that are gone may still have clients.
-    case reconfigured(Site, listeners: [Int: ClientListener])
+    /// The site's files were read anew, and nothing in them has changed that cannot change while a lane runs (`SiteChange`). Listeners
+    /// are named by a number that they keep; those that are gone may still have clients. Other servers are taken when the whole group
+    /// can (`RingChange.swift`).
+    case reconfigured(Federation, Site, listeners: [Int: ClientListener])
     /// A client of another loop of the process has asked for counting to begin anew.
     case resetStats
     /// The operator wants the process to end: hand over and finish (SIGTERM).

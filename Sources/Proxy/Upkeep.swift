@@ -186,6 +186,7 @@ extension LaneNode {
         guard log.hasRoom(forBytes: 4_096, owed: owedBytes) else { return }
         // Renewed well before it is reached, and so seldom that an idle lane writes next to nothing.
         if ceiling < ceiling(ahead: Limits.ceilingAheadMicroseconds / 2) { logCeiling() }
+        if !ringsLogged { logRings() }
         for server in servers where !server.isLogged { logServer(server) }
         for site in siteOrder {
             // One at a time: a newer one before the last is synced would put off for ever what slow disks make durable.
@@ -252,7 +253,7 @@ extension LaneNode {
     func carryIntoNewSegment() {
         let segment = log.segment
         guard segment != carriedSegment, log.tail.raw % UInt64(log.segmentBytes) != 0 else { return }
-        guard log.hasRoom(forBytes: 4_096 + servers.count * 512, owed: owedBytes) else { return }
+        guard log.hasRoom(forBytes: 4_096 + servers.count * 512 + ringsBytes, owed: owedBytes) else { return }
         carriedSegment = segment
         let underWay = operations.all.lazy.filter { $0.intent > .zero && !$0.decided }.map(\.intent).min()
         let lowest = [underWay, openIntents.map(\.offset).min()].compactMap(\.self).min()
@@ -268,6 +269,7 @@ extension LaneNode {
             sender.logged = sender.acknowledged
             sender.loggedAt = log.tail
         }
+        logRings()
         for server in servers { logServer(server) }
         carriedAt = log.tail
     }

@@ -101,6 +101,11 @@ extension FrameCodec {
             queue.append(littleEndian: server)
             queue.append(littleEndian: upTo)
             append(bytes: incarnation, into: queue)
+        case .ring(let inEffect, let next, let isDrained):
+            queue.append(FrameType.ring.rawValue)
+            queue.append(littleEndian: inEffect)
+            queue.append(littleEndian: next)
+            queue.append(isDrained ? 1 : 0)
         case .record(let record):
             queue.append(FrameType.record.rawValue)
             append(record, into: queue)
@@ -196,6 +201,12 @@ extension FrameCodec {
             guard let server: UInt16 = reader.integer(), let upTo: UInt64 = reader.integer(), let incarnation = bytes(&reader)
             else { return nil }
             return .refilled(server: server, upTo: upTo, incarnation: incarnation)
+        case .ring:
+            guard let inEffect: UInt64 = reader.integer(), let next: UInt64 = reader.integer(), let isDrained = flag(&reader)
+            else {
+                return nil
+            }
+            return .ring(inEffect: inEffect, next: next, isDrained: isDrained)
         case .record: return record(&reader).map { .record($0) }
         case .promise:
             guard let floor: UInt64 = reader.integer(), let stamp: UInt64 = reader.integer(), let wall: UInt64 = reader.integer(),

@@ -168,6 +168,10 @@ public enum Message: Sendable, Equatable {
     /// A server that had lost what it held has been refilled, for all emptyings up to this stamp; it was this incarnation.
     case refilled(server: UInt16, upTo: UInt64, incarnation: [UInt8])
 
+    /// The rings that the speaker places keys by, those that it has been told to take next (0: none), each as a digest; and whether it has
+    /// nothing under way any more by the former.
+    case ring(inEffect: UInt64, next: UInt64, isDrained: Bool)
+
     // Streams.
 
     /// Origin to destination: a committed record.

@@ -17,7 +17,7 @@ public struct Continuum: Sendable {
     public let pointCounts: [Int]
 
     /// Points in rising order: the value in the upper half, the server's index in the lower. No value occurs twice.
-    private let points: [UInt64]
+    let points: [UInt64]
     /// `firsts[t]` is the first point whose value's upper bits are `t` or more; one more entry than there are values of `t`.
     private let firsts: [UInt32]
 
@@ -68,7 +68,7 @@ public struct Continuum: Sendable {
     public func server(for key: [UInt8]) -> Int { key.withUnsafeBytes { server(for: $0) } }
 
     /// The server of the first point that is not less than the hash; of the first of all when there is none.
-    private func server(at hash: UInt32) -> Int {
+    func server(at hash: UInt32) -> Int {
         guard !points.isEmpty else { return 0 }
         let top = Int(UInt64(hash) >> (32 - Self.indexBits))
         let wanted = UInt64(hash) << 32

@@ -233,7 +233,10 @@ extension World {
             proxy.fullDiskUntil = 0
             proxy.slowDiskUntil = 0
             resume(proxy)
-            perform(after: UInt64(random.below(500_000))) { $0.start(proxy) }
+            perform(after: UInt64(random.below(500_000))) { world in
+                world.start(proxy)
+                if world.options.ringChanges { world.reload(proxy) }
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ public struct Figures: Sendable {
             pauses,
             clockJumps
         case backendRestarts, backendStalls, diskFaults, leaves, quietMicroseconds, keysCompared, missesExcused, keysExcused
-        case readsChecked, writesProven
+        case readsChecked, writesProven, ringChanges
 
         /// What `meridian-sim` prints.
         public var name: String {
@@ -48,6 +48,7 @@ public struct Figures: Sendable {
             case .keysExcused: "keys excused"
             case .readsChecked: "reads checked"
             case .writesProven: "acknowledged writes proven"
+            case .ringChanges: "servers added or removed"
             }
         }
     }

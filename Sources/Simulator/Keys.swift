@@ -1,6 +1,5 @@
 import Configuration
 import Kernel
-import Ring
 
 // The keys of a run, and who writes them. Every value names the write that made it, so that whatever is found in a
 // memcached, in a reply or in a record can be traced to its command.
@@ -25,10 +24,6 @@ struct SimulatedKey {
     let bytes: [UInt8]
     let kind: Kind
     let policy: CrossingRule.Policy
-    /// The primary's index.
-    let primary: Int
-    /// Per site: the backup's index over primaries, then backups; nil where there are none.
-    let backups: [Int?]
 }
 
 /// One write that a client sent.
@@ -40,21 +35,12 @@ struct IssuedWrite {
 extension World {
     /// Lays out the keys of the run.
     func makeKeys() {
-        let ring = Continuum(flavour: federation.flavour, servers: federation.servers)
-        let backupRings = sites.map { site in
-            site.backups.isEmpty
-                ? nil
-                : Continuum(
-                    flavour: federation.flavour, servers: site.backups.map { RingServer(name: $0.name, weight: $0.weight) })
-        }
         func add(_ name: String, _ kind: SimulatedKey.Kind) {
             let policy = federation.crossing.first { name.hasPrefix($0.prefix) && name.hasSuffix($0.suffix) }?.policy ?? .value
             let bytes = Array(name.utf8)
             keyIndexes[bytes] = keys.count
             keys.append(
-                SimulatedKey(
-                    index: keys.count, name: name, bytes: bytes, kind: kind, policy: policy, primary: ring.server(for: name),
-                    backups: backupRings.map { $0.map { options.primaries + $0.server(for: name) } }))
+                SimulatedKey(index: keys.count, name: name, bytes: bytes, kind: kind, policy: policy))
         }
         for index in 0..<options.hotKeys { add("hot\(index)", .hot) }
         add("count0", .counter)

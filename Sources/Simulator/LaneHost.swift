@@ -21,6 +21,7 @@ enum LaneArrival {
     case segmentFailed(UInt64, reason: String)
     case logRead(LogOffset, [UInt8])
     case deadline
+    case reconfigured(SiteFilesOnDisk)
     case leave
 }
 
@@ -36,7 +37,8 @@ enum CrashPoint: CaseIterable {
 
 final class LaneHost {
     let proxy: ProxyProcess
-    let configuration: LaneConfiguration
+    /// What it started with.
+    var configuration: LaneConfiguration
     let name: String
     /// Counts the starts of the process: what was planned in an earlier life is void.
     var life: UInt32 = 0
@@ -142,6 +144,8 @@ extension World {
         case .deadline:
             guard let deadline = node.nextDeadline, deadline <= at.monotonicMicroseconds else { return }
             input = .deadline
+        case .reconfigured(let files):
+            input = .reconfigured(files.federation, files.site, listeners: host.configuration.numberedListeners)
         case .leave: input = .leave
         }
         node.step(input, at: at, into: &host.effects)

@@ -28,7 +28,9 @@ extension World {
         case .landed(let key, let version, let content, let server):
             figures[.landings] += 1
             guard let index = keyIndexes[key] else { return unknownKey(key, host) }
-            let place = sites[site].servers[server]
+            guard let place = sites[site].servers[server] else {
+                return violate(.seamIsKept, "\(host.name) speaks of server \(server), which its site does not have")
+            }
             let landing = LandingChecker.Landing(
                 key: index, version: version, isTouch: content == .touch, server: place, lane: lane, life: host.life,
                 isCalm: now > sites[site].disturbedUntil)
@@ -52,7 +54,8 @@ extension World {
                 violate(.acknowledgedIsApplied, "\(host.name) takes \(position) for acknowledged by \(destination), but \(what)")
             }
         case .asserted: figures[.assertions] += 1
-        case .gaveUp(let server): servers[sites[site].servers[server]].wasFlushed = true
+        case .gaveUp(let server): self.server(named: server, at: site).wasFlushed = true
+        case .ringsTaken: break
         case .inDoubt: figures[.inDoubts] += 1
         case .forgotten(let key, let version):
             figures[.forgotten] += 1
@@ -120,6 +123,7 @@ extension World {
         case .acknowledged(let site, let position): "is acknowledged by \(site) up to \(position)"
         case .asserted(let key, let version): "asserts \(name(key)) \(version)"
         case .gaveUp(let server): "flushes server \(server)"
+        case .ringsTaken: "places keys by other servers from now on"
         case .inDoubt(let key): "is in doubt about \(name(key))"
         case .forgotten(let key, let version): "forgets \(name(key)) \(version)"
         }
@@ -130,7 +134,7 @@ extension World {
     /// A write that is in this lost record and in no other of its key, and that a client was told of, at a site that answers
     /// only after a sync.
     private func firstProven(_ record: CommittedRecord) -> Int? {
-        guard sites[record.site].configuration.durability == .disk, record.content == .value else { return nil }
+        guard sites[record.site].files.site.durability == .disk, record.content == .value else { return nil }
         return World.pieces(of: record.value)?.first { acknowledgedWrites.contains($0) && !history.holds($0, in: record.key) }
     }
 }

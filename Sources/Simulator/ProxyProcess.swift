@@ -67,6 +67,9 @@ extension World {
 
     private func recover(_ host: LaneHost) {
         host.life += 1
+        let planted = host.configuration.planted
+        host.configuration = sites[host.proxy.site].files.configuration(
+            of: host.proxy.name, lane: Int(host.configuration.laneID.lane), planted: planted)
         host.finished = false
         host.hasLeft = false
         host.inbox.removeAll()

@@ -8,6 +8,7 @@ import WriteLog
 extension World {
     /// What is not yet at rest, for people; nil when everything is.
     func unrest() -> String? {
+        if ringOrdersLeft > 0 { return "files are being changed" }
         for client in clients where !client.isIdle { return "\(client.name) waits for replies" }
         for proxy in proxies {
             guard proxy.isRunning, !proxy.isPaused else { return "\(proxy.name) does not run" }
@@ -16,6 +17,7 @@ extension World {
                 let status = node.status(at: instant(proxy))
                 let entries = status.gauges["index_entries"] ?? -1
                 figures.indexEntriesMax = max(figures.indexEntriesMax, UInt64(max(0, entries)))
+                if let change = status.ringChange { return "\(host.name) \(change)" }
                 if status.state != "serving" { return "\(host.name) is \(status.state)" }
                 for destination in status.destinations
                 where destination.lagRecords > 0 || destination.state == "connecting" || destination.state == "refused" {
@@ -70,8 +72,7 @@ extension World {
     private func check(_ key: SimulatedKey, at site: Int) {
         figures[.keysCompared] += 1
         let wanted = Wanted(key, at: site, in: self)
-        let primary = servers[sites[site].servers[key.primary]]
-        let backup = key.backups[site].map { servers[sites[site].servers[$0]] }
+        let (primary, backup) = (primary(of: key, at: site), backup(of: key, at: site))
         let held = wanted.compare(primary, in: self)
         let kept = backup.map { wanted.compare($0, in: self) }
         for (finding, server) in [(held, primary), (kept ?? .same, backup ?? primary)] {
@@ -96,7 +97,7 @@ extension World {
         let wall = SimulationOptions.wallMicroseconds + now
         var seen: (value: [UInt8], site: Int)?
         for site in sites.indices {
-            guard let item = servers[sites[site].servers[key.primary]].model.item(key.bytes, atWallMicroseconds: wall) else {
+            guard let item = primary(of: key, at: site).model.item(key.bytes, atWallMicroseconds: wall) else {
                 continue
             }
             if let seen, seen.value != item.value, !powerFailureMayDiverge(key) {

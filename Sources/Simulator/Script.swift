@@ -35,6 +35,7 @@ final class Script {
         options.hotKeys = 4
         options.crossingRules = false
         options.flushes = false
+        options.ringChanges = false
         options.skewMicrosecondsMax = 0
         options.backendSlowness = 1
         options.slotCount = 16
@@ -79,10 +80,10 @@ final class Script {
         world.sites[proxy.site].proxies.first { $0 !== proxy } ?? proxy
     }
 
-    func primary(of key: SimulatedKey, at site: Int) -> ServerHost { world.servers[world.sites[site].servers[key.primary]] }
+    func primary(of key: SimulatedKey, at site: Int) -> ServerHost { world.primary(of: key, at: site) }
 
     func backup(of key: SimulatedKey, at site: Int) -> ServerHost? {
-        key.backups[site].map { world.servers[world.sites[site].servers[$0]] }
+        world.backup(of: key, at: site)
     }
 
     /// What a server holds of a key now.

@@ -9,8 +9,6 @@ final class ServerHost {
     let name: String
     /// Index of the site.
     let site: Int
-    /// Index over the site's primaries, then its backups.
-    let index: Int
     let isBackup: Bool
     let address: HostPort
     let machine: Int
@@ -32,10 +30,9 @@ final class ServerHost {
     /// It was flushed by a proxy: what it held was given up.
     var wasFlushed = false
 
-    init(name: String, site: Int, index: Int, isBackup: Bool, address: HostPort, machine: Int, itemBytesMax: Int) {
+    init(name: String, site: Int, isBackup: Bool, address: HostPort, machine: Int, itemBytesMax: Int) {
         self.name = name
         self.site = site
-        self.index = index
         self.isBackup = isBackup
         self.address = address
         self.machine = machine
@@ -110,5 +107,5 @@ final class ServerHost {
 
 extension World {
     /// True once a lane of the site has flushed a server that it could not repair: what was there and nowhere else is gone.
-    func wasFlushed(_ site: Int) -> Bool { sites[site].servers.contains { servers[$0].wasFlushed } }
+    func wasFlushed(_ site: Int) -> Bool { servers.contains { $0.site == site && $0.wasFlushed } }
 }

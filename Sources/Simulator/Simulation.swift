@@ -49,6 +49,7 @@ extension World {
     func begin() {
         for proxy in proxies { perform(after: UInt64(random.below(1_500_000))) { $0.start(proxy) } }
         planFaults()
+        planRingChanges()
         for _ in 0..<options.bursts {
             perform(after: UInt64(random.below(Int(options.loadMicroseconds)))) { $0.burst() }
         }
@@ -103,8 +104,7 @@ extension World {
         let wanted = Wanted(key, at: site, in: self)
         guard !wanted.isEdge else { return }
         let found = reply.values.first
-        let primary = servers[sites[site].servers[key.primary]]
-        let backup = key.backups[site].map { servers[sites[site].servers[$0]] }
+        let (primary, backup) = (primary(of: key, at: site), backup(of: key, at: site))
         func held(by server: ServerHost?) -> MemcachedItem? {
             server?.model.item(key.bytes, atWallMicroseconds: SimulationOptions.wallMicroseconds + now)
         }

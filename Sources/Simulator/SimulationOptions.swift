@@ -107,6 +107,8 @@ public struct SimulationOptions: Sendable {
     public var crossingRules: Bool
     /// Clients flush the whole federation now and then.
     public var flushes: Bool
+    /// Servers come and go.
+    public var ringChanges = false
     /// Largest skew of a wall clock, in microseconds either way.
     public var skewMicrosecondsMax: UInt64
     /// How much slower than usual the network to memcached is.
@@ -153,6 +155,7 @@ public struct SimulationOptions: Sendable {
         for index in sites.indices where sites[index].backups > 0 && random.chance(0.3) {
             self.sites[index].reads = random.chance(0.5) ? .inTurn : .leastOutstanding
         }
+        ringChanges = random.chance(0.25)
     }
 
     private static func drawFaults(_ random: inout SeededRandom) -> FaultKinds {
@@ -173,6 +176,6 @@ public struct SimulationOptions: Sendable {
         }
         return
             "sites [\(shape.joined(separator: "; "))], \(primaries) primaries, faults \(faults.description), \(hotKeys) hot keys"
-            + (flushes ? ", flushes" : "")
+            + (flushes ? ", flushes" : "") + (ringChanges ? ", ring changes" : "")
     }
 }

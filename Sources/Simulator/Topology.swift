@@ -8,7 +8,8 @@ import Ring
 enum Topology {
     static let siteNames = ["north", "south", "east"]
 
-    static func federation(_ options: SimulationOptions) -> Federation {
+    /// The shared file; `spare`: with the primary that comes and goes.
+    static func federation(_ options: SimulationOptions, spare: Bool = false) -> Federation {
         let sites = options.sites.indices.map { index in
             FederationSite(
                 id: UInt8(index + 1), name: siteNames[index],
@@ -24,19 +25,21 @@ enum Topology {
                 CrossingRule(prefix: "inv.", suffix: "", policy: .invalidate),
             ] : []
         return Federation(
-            name: "shop", flavour: .ketama, servers: (0..<options.primaries).map { RingServer(name: "cache\($0)", weight: 1) },
+            name: "shop", flavour: .ketama,
+            servers: (0..<options.primaries + (spare ? 1 : 0)).map { RingServer(name: "cache\($0)", weight: 1) },
             slotCount: options.slotCount, itemBytesMax: SimulationOptions.itemBytesMax, sites: sites, crossing: crossing)
     }
 
-    static func site(_ index: Int, _ options: SimulationOptions) -> Site {
+    /// A site's file; with the servers that come and go.
+    static func site(_ index: Int, _ options: SimulationOptions, sparePrimary: Bool = false, spareBackup: Bool = false) -> Site {
         let shape = options.sites[index]
         let name = siteNames[index]
         var site = Site(
             name: name,
-            primaries: (0..<options.primaries).map {
+            primaries: (0..<options.primaries + (sparePrimary ? 1 : 0)).map {
                 Backend(name: "cache\($0)", weight: 1, address: HostPort(host: "\(name)-cache\($0)", port: 11_211))
             },
-            backups: (0..<shape.backups).map {
+            backups: (0..<shape.backups + (spareBackup ? 1 : 0)).map {
                 Backend(name: "backup\($0)", weight: 1, address: HostPort(host: "\(name)-backup\($0)", port: 11_211))
             },
             proxies: (0..<shape.proxies).map { proxy(proxyName(site: index, proxy: $0)) },

@@ -21,10 +21,10 @@ enum Event {
 
 /// One site's configuration and state.
 struct SimulatedSite {
-    let configuration: Site
-    let backups: [Backend]
-    /// Indexes of its servers, primaries first.
-    var servers: [Int] = []
+    /// Its files, as a proxy would read them now.
+    var files: SiteFilesOnDisk
+    /// Indexes of its servers by name, those too that come and go.
+    var servers: [String: Int] = [:]
     var proxies: [ProxyProcess] = []
     /// Until when ownership may overlap because of a fault, in virtual microseconds.
     var disturbedUntil: UInt64 = 0
@@ -52,6 +52,8 @@ public final class World {
     var servers: [ServerHost] = []
     var clients: [Client] = []
     let clientCount: Int
+    /// Files to be put in place, and proxies to be told of them.
+    var ringOrdersLeft = 0
 
     // Network.
     var links: [Link] = []
@@ -87,13 +89,12 @@ public final class World {
         story = Story(told: told, listener: listener)
         federation = Topology.federation(options)
         sites = options.sites.indices.map {
-            let site = Topology.site($0, options)
-            return SimulatedSite(configuration: site, backups: site.backups)
+            SimulatedSite(files: SiteFilesOnDisk($0, options))
         }
         clockSkewMax = options.skewMicrosecondsMax
         // A slow server may not even be connected when its proxy already serves.
         readsAreExact = !options.faults.contains(.powerFailures) && options.backendSlowness == 1
-        readsMayMiss = options.flushes || !options.faults.isDisjoint(with: [.backendRestarts, .evictions])
+        readsMayMiss = options.flushes || options.ringChanges || !options.faults.isDisjoint(with: [.backendRestarts, .evictions])
         clientCount = options.sites.reduce(0) { $0 + $1.clients }
         history = History(sites: options.sites.count)
         makeMachines()
@@ -112,23 +113,23 @@ public final class World {
                 proxy.lanes = (0..<site.lanes).map {
                     LaneHost(
                         proxy: proxy,
-                        configuration: LaneConfiguration(
-                            federation: federation, site: sites[index].configuration, proxy: proxy.name, lane: $0,
-                            planted: options.planted))
+                        configuration: sites[index].files.configuration(of: proxy.name, lane: $0, planted: options.planted))
                 }
                 proxies.append(proxy)
                 sites[index].proxies.append(proxy)
             }
         }
         for index in options.sites.indices {
-            let configuration = sites[index].configuration
-            for (number, backend) in (configuration.primaries + configuration.backups).enumerated() {
-                sites[index].servers.append(servers.count)
+            let all = Topology.site(
+                index, options, sparePrimary: options.ringChanges,
+                spareBackup: options.ringChanges && options.sites[index].backups > 0)
+            for (number, backend) in (all.primaries + all.backups).enumerated() {
+                sites[index].servers[backend.name] = servers.count
                 servers.append(
                     ServerHost(
-                        name: "\(configuration.name.prefix(1)).\(backend.name)", site: index, index: number,
-                        isBackup: number >= configuration.primaries.count, address: backend.address,
-                        machine: proxies.count + servers.count, itemBytesMax: options.sites[index].itemBytesMax))
+                        name: "\(all.name.prefix(1)).\(backend.name)", site: index, isBackup: number >= all.primaries.count,
+                        address: backend.address, machine: proxies.count + servers.count,
+                        itemBytesMax: options.sites[index].itemBytesMax))
             }
         }
         machineCount = proxies.count + servers.count + 1  // the last one is the clients'

@@ -48,6 +48,8 @@ public struct LaneStatus: Codable, Sendable {
     public var backends: [BackendStatus] = []
     /// One entry for each other lane of the group.
     public var siblings: [SiblingStatus] = []
+    /// What a change of the ring waits for; nil while there is none.
+    public var ringChange: String?
     /// What the lane's log holds.
     public var log = LogStatus()
     /// What the lane's clients read most; nil from a proxy that is too old to say.

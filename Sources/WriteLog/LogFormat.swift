@@ -64,6 +64,8 @@ public enum RecordKind: UInt8, Sendable, CaseIterable {
     case backendState = 11
     /// Nothing: fills a segment, or carries what is synced.
     case pad = 12
+    /// The rings in the payload are in effect.
+    case rings = 13
 }
 
 /// What a write made of the item.

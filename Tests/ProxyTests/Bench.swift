@@ -345,7 +345,7 @@ final class Bench {
 
     /// A key that a primary holds.
     func key(at name: String, besides other: String? = nil) -> String {
-        let ring = node.primaryRing
+        let ring = node.rings.primaries
         for key in (0...).lazy.map({ "key\($0)" }) where key != other && ring.servers[ring.server(for: key)].name == name {
             return key
         }

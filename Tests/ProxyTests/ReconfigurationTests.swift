@@ -14,7 +14,8 @@ import Testing
     {
         var site = bench.plan.site
         change(&site)
-        bench.step(.reconfigured(site, listeners: listeners ?? bench.configuration.numberedListeners))
+        bench.step(
+            .reconfigured(bench.configuration.federation, site, listeners: listeners ?? bench.configuration.numberedListeners))
         bench.settle()
     }
 

@@ -77,6 +77,7 @@ let examples: [Message] = [
     .promise(floor: 0x0102_0304_0506_0708, stamp: 0x1112_1314_1516_1718, wall: 0x2122_2324_2526_2728, committed: Position(17)),
     .acknowledge(Position(17)),
     .refilled(server: 3, upTo: 7, incarnation: Array("12.34".utf8)),
+    .ring(inEffect: 0x0102_0304_0506_0708, next: 9, isDrained: true),
 ]
 
 // Anything at all, from a seed.
@@ -121,7 +122,7 @@ extension SeededRandom {
 
     /// A message of any type.
     mutating func message() -> Message {
-        switch below(21) {
+        switch below(22) {
         case 0:
             .hello(
                 Hello(
@@ -152,6 +153,7 @@ extension SeededRandom {
         case 15: .backend(server: UInt16(truncatingIfNeeded: next()), cutOff: chance(0.5), emptied: number())
         case 16, 17: .record(record())
         case 19: .refilled(server: UInt16(truncatingIfNeeded: next()), upTo: number(), incarnation: bytes(below(40)))
+        case 20: .ring(inEffect: number(), next: number(), isDrained: chance(0.5))
         case 18: .promise(floor: number(), stamp: number(), wall: number(), committed: Position(number()))
         default: .acknowledge(Position(number()))
         }

@@ -1,0 +1,242 @@
+// The site's rings change while its proxies run. All lanes of the group must place keys alike at every moment, or one would read where
+// another has not written. So they agree first, and nobody goes back once somebody may have gone forward.
+//
+//     offered ──all live lanes have the same offer──▶ draining ──nothing is under way──▶ drained ──all live lanes are──▶ opening ──▶ none
+//        ▲                                               │           clients wait                   │      new servers are tried
+//        └───────── a live lane has another one ─────────┴──────────────────────────────────────────┘
+//
+// From `draining` on nothing new is begun under the old rings: clients wait, and what comes from siblings and other sites waits with its
+// key. A lane that has said that it is drained takes the new rings as soon as all others have said so, too, or are gone.
+
+import Configuration
+import Kernel
+import Replication
+
+/// A change of the rings on its way.
+struct RingChange {
+    enum Phase {
+        case none, offered, draining, drained, opening
+    }
+
+    /// The site's files with the new rings.
+    struct Target {
+        let federation: Federation
+        let site: Site
+        let rings: SiteRings
+    }
+
+    var phase = Phase.none
+    /// What is to be in effect; nil in `none` and in `opening`.
+    var target: Target?
+    /// When it was offered, and when clients began to wait, in monotonic microseconds.
+    var offeredAt: UInt64 = 0
+    var drainingSince: UInt64 = 0
+    /// The siblings have been told of it.
+    var isTold = false
+    /// When it was last said what it waits for.
+    var complainedAt: UInt64 = 0
+    /// A reading of the files that came while nobody could turn back.
+    var readMeanwhile: (federation: Federation, site: Site, listeners: [Int: ClientListener])?
+
+    /// Nothing new may be begun.
+    var isHolding: Bool { phase != .none && phase != .offered }
+}
+
+extension LaneNode {
+    /// Nothing new may be begun: a write, a record, a copy, a client's command.
+    var isHolding: Bool { learnsRings || ringChange.isHolding }
+
+    // MARK: Offers
+
+    /// The files say which servers there are: the same as before, others, or, after all, the same again.
+    func offerRings(_ federation: Federation, _ site: Site) {
+        let read = SiteRings(federation, site)
+        guard read.digest != rings.digest else {
+            if ringChange.phase != .none { say(.notice, "ring change dropped: the files say what is in effect") }
+            return endRingChange()
+        }
+        guard ringChange.target?.rings.digest != read.digest else { return }
+        ringChange = RingChange(
+            phase: .offered, target: RingChange.Target(federation: federation, site: site, rings: read), offeredAt: monotonic,
+            complainedAt: monotonic)
+        say(.notice, "ring change offered: it begins when every proxy of the site has read the same files")
+        tellRings()
+    }
+
+    private func endRingChange() {
+        guard ringChange.phase != .none else { return }
+        ringChange = RingChange()
+        tellRings()
+    }
+
+    /// Tells the siblings how far this lane is.
+    private func tellRings() { for id in siblingIDs { siblings[id].map { tellRings($0) } } }
+
+    func tellRings(_ sibling: Sibling) {
+        let next = isReadyForRings ? ringChange.target?.rings.digest ?? 0 : 0
+        if next != 0 { ringChange.isTold = true }
+        sibling.link.map { send(.ring(inEffect: rings.digest, next: next, isDrained: ringChange.phase == .drained), on: $0) }
+    }
+
+    /// What a server is just being given back by the other pool must not be lost by changing that.
+    private var isReadyForRings: Bool {
+        guard ringChange.phase == .offered, !ringChange.isTold, let target = ringChange.target,
+            configuration.site.refillKeysPerSecond > 0
+        else { return true }
+        let isBackups = target.rings.fingerprint == rings.fingerprint
+        return !servers.contains { $0.isBackup != isBackups && $0.lacksItems && $0.isUp }
+    }
+
+    // MARK: Siblings
+
+    /// A sibling says how far it is.
+    func siblingSays(_ sibling: Sibling, rings inEffect: UInt64, next: UInt64, isDrained: Bool, _ link: PeerLink) {
+        let before = sibling.rings
+        sibling.rings = inEffect
+        sibling.nextRings = next
+        sibling.isDrained = isDrained
+        let isOnItsWay = next == rings.digest || inEffect == ringChange.target?.rings.digest
+        guard inEffect == rings.digest || isOnItsWay else {
+            hasOtherRings(sibling)
+            return refuse(link, "its servers or backups are others than this proxy's: give both the same files")
+        }
+        // What it said of servers meanwhile went by other numbers, and so did what it was told.
+        if before != nil, before != inEffect, inEffect == rings.digest { tellServers(sibling) }
+    }
+
+    /// The sibling counts servers as this lane does.
+    func countsAlike(_ sibling: Sibling) -> Bool { sibling.rings == nil || sibling.rings == rings.digest }
+
+    /// True for one that will not do anything any more under the rings that it had.
+    private func isGone(_ sibling: Sibling) -> Bool {
+        guard !sibling.isAlive else { return false }
+        let patience = UInt64(configuration.site.times.siblingTimeoutMilliseconds) * 1_000
+        return sibling.unreachable && sibling.pending == nil
+            || monotonic - min(max(sibling.heardAt ?? 0, startedAt), monotonic) > patience
+    }
+
+    private func has(_ sibling: Sibling, _ target: RingChange.Target) -> Bool { sibling.rings == target.rings.digest }
+
+    private func agrees(_ sibling: Sibling, _ target: RingChange.Target) -> Bool {
+        isPlanted(.ringsAtOnce) || isGone(sibling) || has(sibling, target)
+            || (sibling.isAlive && sibling.nextRings == target.rings.digest)
+    }
+
+    private func lets(_ sibling: Sibling, _ target: RingChange.Target) -> Bool {
+        isPlanted(.ringsAtOnce) || isGone(sibling) || has(sibling, target)
+            || (sibling.isAlive && sibling.nextRings == target.rings.digest && sibling.isDrained)
+    }
+
+    // MARK: At the start
+
+    /// A sibling places keys by other rings. A lane that has just started, with new files perhaps, waits for those that serve to take
+    /// them, too; one that serves goes on.
+    func hasOtherRings(_ sibling: Sibling) {
+        sibling.differedAt = monotonic
+        guard state == .joining, !learnsRings else { return }
+        learnsRings = true
+        say(.warning, "lane waits: \(sibling.id) places keys by other servers. Have its proxy read the same files (SIGHUP)")
+    }
+
+    /// Serves as soon as a sibling has the same rings, or nobody is there who could have others.
+    func goOnLearningRings() {
+        let others = siblingIDs.compactMap { siblings[$0] }
+        let hasTwin = others.contains { $0.isAlive && $0.rings == rings.digest }
+        let isAlone = others.allSatisfy { sibling in
+            isGone(sibling) && sibling.differedAt.map { monotonic - $0 > siblingPatienceMicroseconds } ?? true
+        }
+        guard hasTwin || isAlone else { return }
+        learnsRings = false
+        membershipChanged()
+        admitAgain()
+    }
+
+    // MARK: Going on
+
+    /// Goes as far as it can; called at the end of every step while a change is on its way.
+    func goOnChangingRings() {
+        if ringChange.phase == .opening { return admitIfTried() }
+        guard let target = ringChange.target, !finished else { return }
+        let others = siblingIDs.compactMap { siblings[$0] }
+        if ringChange.phase == .offered {
+            guard isReadyForRings else { return complain(others, target) }
+            if !ringChange.isTold { tellRings() }
+            guard others.allSatisfy({ agrees($0, target) }) else { return complain(others, target) }
+            ringChange.phase = .draining
+            ringChange.drainingSince = monotonic
+            if let refill { abandon(refill, "the ring changes") }
+        }
+        if !others.allSatisfy({ agrees($0, target) }) && !others.contains(where: { has($0, target) }) { return goBack() }
+        if ringChange.phase == .draining {
+            guard isAtRest else { return complain(others, target) }
+            ringChange.phase = .drained
+            tellRings()
+        }
+        guard others.allSatisfy({ lets($0, target) }) else { return complain(others, target) }
+        takeRings(target)
+        tellRings()
+        for sibling in others where has(sibling, target) { tellServers(sibling) }
+    }
+
+    /// Nothing was sent to a memcached that a client, a write or a copy still waits for.
+    private var isAtRest: Bool {
+        operations.isEmpty && servers.allSatisfy { $0.expected.allSatisfy(\.purpose.outlastsRings) }
+    }
+
+    /// A sibling that has not drained will not, so that nobody can have gone forward.
+    private func goBack() {
+        ringChange.phase = .offered
+        say(.warning, "ring change put off: a proxy of the site has read other files")
+        tellRings()
+        admitAgain()
+    }
+
+    /// The new servers have been tried: whoever waited goes on.
+    private func admitIfTried() {
+        guard serversTried else { return }
+        let milliseconds = (monotonic - ringChange.drainingSince) / 1_000
+        let meanwhile = ringChange.readMeanwhile
+        ringChange = RingChange()
+        say(
+            .notice,
+            "ring changed servers=\(servers.map(\.definition.name).joined(separator: ",")) clients_waited_ms=\(milliseconds)")
+        admitAgain()
+        if let meanwhile { reconfigure(meanwhile.federation, meanwhile.site, meanwhile.listeners) }
+    }
+
+    private func admitAgain() {
+        drainAll()
+        for session in sessions where !session.pumpDue {
+            session.pumpDue = true
+            sessionsToPump.append(session)
+        }
+    }
+
+    private func complain(_ others: [Sibling], _ target: RingChange.Target) {
+        guard monotonic - ringChange.complainedAt >= Limits.ringComplaintMicroseconds else { return }
+        ringChange.complainedAt = monotonic
+        say(
+            .warning,
+            "ring change waits seconds=\((monotonic - ringChange.offeredAt) / 1_000_000) for=\(whatIsAwaited(others, target))")
+    }
+
+    private func whatIsAwaited(_ others: [Sibling], _ target: RingChange.Target) -> String {
+        if !isReadyForRings { return "a server that is being refilled" }
+        let late = others.filter { ringChange.phase == .offered ? !agrees($0, target) : !lets($0, target) }
+        guard !late.isEmpty else { return "what is under way here" }
+        let names = late.map { sibling in
+            let proxy = configuration.here.proxies.first { $0.id == sibling.id.proxy }?.name ?? ""
+            return "\(proxy)/\(sibling.id.lane)"
+        }
+        return names.joined(separator: ",")
+            + (ringChange.phase == .offered ? ", which have not read the same files (SIGHUP)" : "")
+    }
+
+    /// What a change waits for, for operators; nil while there is none.
+    var ringChangeText: String? {
+        if learnsRings { return "waits for its siblings to take the same files" }
+        guard ringChange.phase != .none else { return nil }
+        guard let target = ringChange.target else { return "new servers are being connected" }
+        return "waits for " + whatIsAwaited(siblingIDs.compactMap { siblings[$0] }, target)
+    }
+}

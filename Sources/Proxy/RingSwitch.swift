@@ -1,0 +1,148 @@
+// The moment at which a lane takes other rings (`RingChange.swift`): nothing is under way, and no other lane of the group does anything
+// under the old ones any more.
+//
+//     kept servers     keep their connection and all that is known of them, under another number
+//     new ones         are flushed when they are first met: nobody knows what they hold
+//     those that gain  lack what they gain, as if they had been emptied: reads fall back to the other pool, which refills them. Where they
+//                      may still hold it from an earlier time, out of date, they are flushed
+//     those that lose  keep what moved away until it is cleared (`Clearing.swift`)
+//     removed ones     are left alone, and flushed if they ever come back
+
+import Configuration
+import Kernel
+import Replication
+import Ring
+import WriteLog
+
+extension LaneNode {
+    /// Takes the new rings. Clients are let in once the new servers have been tried.
+    func takeRings(_ target: RingChange.Target) {
+        let old = rings
+        let wereServers = servers
+        let read = target.site.primaries + target.site.backups
+        let primaryCount = target.site.primaries.count
+        var next: [BackendServer] = []
+        for (place, definition) in read.enumerated() {
+            let isBackup = place >= primaryCount
+            let known = wereServers.first { $0.isBackup == isBackup && $0.definition.name == definition.name }
+            let server = known ?? BackendServer(index: place, isBackup: isBackup, definition: definition)
+            server.reweigh(as: definition)
+            if known == nil { server.missEverything() }
+            next.append(server)
+        }
+        for server in wereServers where !next.contains(where: { $0 === server }) {
+            say(.notice, "memcached leaves the ring server=\(server.definition.name)")
+            server.missEverything()
+            drop(server, "it is no longer on the ring")
+        }
+        renumber(next)
+        configuration.federation = target.federation
+        configuration.site = target.site
+        rings = target.rings
+        spreadsReads = target.site.reads != .primary && rings.backups != nil
+        placeAnew()
+        ringChange.phase = .opening
+        ringChange.target = nil
+        noteMoves(from: old)
+        for server in servers where server.phase == .idle {
+            if server.missedTooMany || monotonic >= server.retryAt { connect(server) }
+        }
+        logRings()
+        for server in servers { logServer(server) }
+        observe(.ringsTaken)
+    }
+
+    /// Has everything that speaks of servers by number speak of them by their new ones.
+    private func renumber(_ next: [BackendServer]) {
+        let numbers = Dictionary(uniqueKeysWithValues: next.enumerated().map { (ObjectIdentifier($0.element), $0.offset) })
+        let renumbered = servers.map { numbers[ObjectIdentifier($0)] }
+        for server in next where server.index < servers.count && servers[server.index] === server {
+            server.recoveringFrom = Set(server.recoveringFrom.compactMap { renumbered[$0] })
+            server.refilledFrom = Set(server.refilledFrom.compactMap { renumbered[$0] })
+        }
+        for (request, assertion) in assertions {
+            assertions[request]?.beneficiaries = assertion.beneficiaries.compactMap { beneficiary in
+                guard case .repair(let server) = beneficiary else { return beneficiary }
+                return renumbered[server].map { .repair($0) }
+            }
+        }
+        for (place, server) in next.enumerated() {
+            server.index = place
+            if let connection = server.connection { serverOf[connection] = place }
+        }
+        refillsRetriedAt.removeAll()
+        servers = next
+    }
+
+    /// Where the keys live that something waits for.
+    private func placeAnew() {
+        for (key, keyWork) in work {
+            let moved = KeyWork(at: route(key))
+            moved.waiters = keyWork.waiters
+            work[key] = moved
+        }
+        for place in parked.indices { parked[place].write.place = nil }
+        for request in forwards.keys { forwards[request]?.write.place = nil }
+    }
+
+    /// Servers that have gained keys lack them, and those that have lost some still hold them.
+    private func noteMoves(from old: SiteRings) {
+        let stamp = HybridClock.stamp(atWall: now.wallMicroseconds)
+        var moves: [(isBackup: Bool, difference: RingDifference)] = [
+            (false, RingDifference(from: old.primaries, to: rings.primaries))
+        ]
+        if let before = old.backups, let after = rings.backups { moves.append((true, RingDifference(from: before, to: after))) }
+        for (isBackup, moved) in moves {
+            for server in servers where server.isBackup == isBackup && !server.missedTooMany {
+                let (gains, loses) = (
+                    moved.gaining.contains(server.definition.name), moved.losing.contains(server.definition.name)
+                )
+                if gains && server.holdsMoved && !isPlanted(.movedKeysKept) {
+                    flushAnew(server)
+                } else if gains {
+                    noteEmptied(server, at: max(stamp, server.emptied + 1), from: others(than: server))
+                }
+                if loses { server.holdsMoved = true }
+            }
+        }
+    }
+
+    /// The files that a lane starts with have other servers than those that its log knows.
+    func noteRestart(from old: SiteRings) {
+        for server in servers {
+            let pool = server.isBackup ? old.backupFingerprint.servers : old.fingerprint.servers
+            if !pool.contains(where: { $0.name == server.definition.name }) { server.missEverything() }
+        }
+        noteMoves(from: old)
+        learnsRings = !siblingIDs.isEmpty
+        say(.notice, "the rings have changed since this lane last ran")
+    }
+
+    /// Says in the log by which rings keys are placed, as soon as there is room.
+    func logRings() {
+        ringsLogged = false
+        guard log.hasRoom(forBytes: ringsBytes, owed: owedBytes) else { return }
+        ringsLogged = true
+        log.append(LogRecord(kind: .rings, payload: rings.encode()))
+    }
+
+    var ringsBytes: Int { LogRecord.encodedBytes(keyBytes: 0, payloadBytes: rings.encode().count) }
+
+    /// Flushes a server as one that has missed too much.
+    private func flushAnew(_ server: BackendServer) {
+        server.missEverything()
+        drop(server, "it is flushed: it may hold what lived on it before")
+        server.attempts = 0
+        server.retryAt = monotonic
+    }
+
+    /// Tells a sibling all that is known of the servers.
+    func tellServers(_ sibling: Sibling) {
+        guard let link = sibling.link else { return }
+        for server in servers {
+            tellCutOff(server)
+            send(.backend(server: UInt16(server.index), cutOff: server.isBehind, emptied: server.emptied), on: link)
+            if server.refilledTo > 0 { send(refilled(server), on: link) }
+        }
+    }
+}
