@@ -33,13 +33,15 @@ public struct SiteChange: Sendable, Hashable {
         from running: (federation: Federation, site: Site), to read: (federation: Federation, site: Site), proxy: String
     ) {
         live = Self.differences(
-            SiteFacts.live(running.site, proxy: proxy), SiteFacts.live(read.site, proxy: proxy))
+            SiteFacts.live(running.federation, running.site, proxy: proxy),
+            SiteFacts.live(read.federation, read.site, proxy: proxy))
         var fixed = Self.differences(
             SiteFacts.fixed(running.federation, running.site, proxy: proxy),
             SiteFacts.fixed(read.federation, read.site, proxy: proxy))
         // Whatever has no name here is not something that this proxy knows how to change.
         let hasMore =
-            running.federation != read.federation || running.site.takingLive(of: read.site, proxy: proxy) != read.site
+            running.federation.takingRing(of: read.federation) != read.federation
+            || running.site.takingLive(of: read.site, proxy: proxy) != read.site
         if hasMore && fixed.isEmpty {
             fixed.append(Item(name: "the site's files", old: "as read before", new: "something else", remedy: SiteFacts.restart))
         }
@@ -63,12 +65,22 @@ public struct SiteChange: Sendable, Hashable {
     }
 }
 
+extension Federation {
+    /// This federation with another reading's ring.
+    func takingRing(of read: Federation) -> Federation {
+        var federation = self
+        federation.flavour = read.flavour
+        federation.servers = read.servers
+        return federation
+    }
+}
+
 extension Site {
     /// This site with everything of another reading that may change while a proxy runs.
     func takingLive(of read: Site, proxy own: String) -> Site {
         var site = self
-        site.primaries = Self.moved(primaries, as: read.primaries)
-        site.backups = Self.moved(backups, as: read.backups)
+        site.primaries = read.primaries
+        site.backups = read.backups
         if proxies.map(\.name) == read.proxies.map(\.name) {
             for (place, new) in read.proxies.enumerated() {
                 // What is written of another proxy is that one's business, save where clients find it.
@@ -92,12 +104,5 @@ extension Site {
         site.clients.excess = read.clients.excess
         site.clients.memoryBytesMax = read.clients.memoryBytesMax
         return site
-    }
-
-    private static func moved(_ servers: [Backend], as read: [Backend]) -> [Backend] {
-        guard servers.map(\.name) == read.map(\.name) else { return servers }
-        var moved = servers
-        for place in read.indices { moved[place].address = read[place].address }
-        return moved
     }
 }

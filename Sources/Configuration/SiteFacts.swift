@@ -16,17 +16,16 @@ enum SiteFacts {
     static let restartTogether = "Stop all proxies of the site, then start them: they must agree on it"
     static let restartFederation =
         "It must be the same at every site: stop all proxies of a site, then start them with the new file, and then the next site's"
-    static let restartRing =
-        "Keys would move to other servers: stop all proxies of a site, then start them with the new file, and then the next site's; "
-        + "until all sites have the same ring their streams are refused, and the logs keep what is written"
-
     /// Siblings hold each other to these: what one of them believes of another's silence, the other believes of itself.
     static let fixedTimes: Set<String> = ["heartbeat", "sibling-timeout"]
 
     // MARK: What may change
 
-    static func live(_ site: Site, proxy own: String) -> [Fact] {
-        var facts: [Fact] = []
+    static func live(_ federation: Federation, _ site: Site, proxy own: String) -> [Fact] {
+        var facts = [
+            Fact(name: "ring: hash", text: federation.flavour.rawValue), Fact(name: "ring: servers", text: ring(federation.servers)),
+            Fact(name: "backups", text: ring(site.backups.map { RingServer(name: $0.name, weight: $0.weight) })),
+        ]
         for proxy in site.proxies where proxy.name == own {
             facts += proxy.clients.map { Fact(name: "listener \($0)", text: $0.terms) }
             facts += [
@@ -59,9 +58,6 @@ enum SiteFacts {
         var facts = fixed(federation)
         facts += [
             Fact(name: "site", text: site.name, remedy: restart),
-            Fact(
-                name: "backups", text: ring(site.backups.map { RingServer(name: $0.name, weight: $0.weight) }),
-                remedy: restartTogether),
             Fact(name: "loops", text: "\(site.loops)", remedy: restartTogether),
             // Where one proxy reads from backups, another must not answer writes before they are there.
             Fact(name: "reads", text: site.reads.rawValue, remedy: restartTogether),
@@ -90,9 +86,7 @@ enum SiteFacts {
     private static func fixed(_ federation: Federation) -> [Fact] {
         var facts = [
             Fact(name: "federation", text: federation.name, remedy: restartFederation),
-            Fact(name: "ring: hash", text: federation.flavour.rawValue, remedy: restartRing),
-            Fact(name: "ring: servers", text: ring(federation.servers), remedy: restartRing),
-            Fact(name: "slots", text: "\(federation.slotCount)", remedy: restartRing),
+            Fact(name: "slots", text: "\(federation.slotCount)", remedy: restartFederation),
             Fact(name: "item-size-max", text: ProblemList.sizeText(federation.itemBytesMax), remedy: restartFederation),
             Fact(name: "crossing", text: crossing(federation.crossing), remedy: restartFederation),
         ]

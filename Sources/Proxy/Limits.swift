@@ -67,6 +67,8 @@ enum Limits {
     static let refillRoundsMax = 3
     /// How often a server is gone through, always later, for keys that could not be copied.
     static let incompleteRefillsMax = 7
+    /// memcached begins to count its uptime at 2 s, and its clock may be a second behind: it started that much later than it tells.
+    static let serverStartEarlySeconds: UInt64 = 3
     /// How often it is said what a change of the rings waits for, in microseconds.
     static let ringComplaintMicroseconds: UInt64 = 10_000_000
     /// How long a refill waits that could not begin or was broken off, in microseconds …

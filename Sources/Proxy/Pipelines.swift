@@ -115,7 +115,8 @@ extension LaneNode {
 
     /// A server came back with an empty memory. What it lost, those of the other pool may hold that are older.
     private func noteEmpty(_ server: BackendServer) {
-        let stamp = HybridClock.stamp(atWall: server.startedAt * 1_000_000)
+        // Rather too late than too early: what its partner was written since, it must be asked for.
+        let stamp = HybridClock.stamp(atWall: (server.startedAt + Limits.serverStartEarlySeconds) * 1_000_000)
         cannotGive(server, emptiedAt: stamp)
         if server.incarnation == server.refilled { return }
         noteEmptied(

@@ -13,7 +13,7 @@ import Kernel
 extension LaneNode {
     func reconfigure(_ federation: Federation, _ read: Site, _ listeners: [Int: ClientListener]) {
         precondition(read.loops == configuration.site.loops, "the lanes of a site do not change while it runs")
-        guard !ringChange.isHolding else { return ringChange.readMeanwhile = (federation, read, listeners) }
+        guard !ringChange.isHolding else { return ringChange.readNext = (federation, read, listeners) }
         var site = read
         site.primaries = configuration.site.primaries.map { Self.moved($0, as: read.primaries) }
         site.backups = configuration.site.backups.map { Self.moved($0, as: read.backups) }
@@ -25,7 +25,7 @@ extension LaneNode {
         where server.definition.address != definition.address {
             move(server, to: definition.address)
         }
-        offerRings(federation, read)
+        offerRings(federation, read, listeners)
     }
 
     /// A server that is on the ring, where the files say that it is now.

@@ -18,10 +18,11 @@ struct RingChange {
         case none, offered, draining, drained, opening
     }
 
-    /// The site's files with the new rings.
+    /// What the site's files say of its servers.
     struct Target {
         let federation: Federation
-        let site: Site
+        let primaries: [Backend]
+        let backups: [Backend]
         let rings: SiteRings
     }
 
@@ -35,8 +36,8 @@ struct RingChange {
     var isTold = false
     /// When it was last said what it waits for.
     var complainedAt: UInt64 = 0
-    /// A reading of the files that came while nobody could turn back.
-    var readMeanwhile: (federation: Federation, site: Site, listeners: [Int: ClientListener])?
+    /// A reading of the files that came while nobody could turn back, or of which this change is the first half.
+    var readNext: (federation: Federation, site: Site, listeners: [Int: ClientListener])?
 
     /// Nothing new may be begun.
     var isHolding: Bool { phase != .none && phase != .offered }
@@ -48,19 +49,26 @@ extension LaneNode {
 
     // MARK: Offers
 
-    /// The files say which servers there are: the same as before, others, or, after all, the same again.
-    func offerRings(_ federation: Federation, _ site: Site) {
-        let read = SiteRings(federation, site)
-        guard read.digest != rings.digest else {
+    /// The files say which servers there are: the same as before, others, or, after all, the same again. Where both pools are to change,
+    /// the primaries come first, and the backups once the primaries have what they gained: a key must not leave both its servers at once.
+    func offerRings(_ federation: Federation, _ read: Site, _ listeners: [Int: ClientListener]) {
+        var site = read
+        let isBoth = !SiteRings(federation, read).sharesPool(with: rings)
+        if isBoth { site.backups = configuration.site.backups }
+        let target = RingChange.Target(
+            federation: federation, primaries: site.primaries, backups: site.backups, rings: SiteRings(federation, site))
+        guard target.rings.digest != rings.digest else {
             if ringChange.phase != .none { say(.notice, "ring change dropped: the files say what is in effect") }
             return endRingChange()
         }
-        guard ringChange.target?.rings.digest != read.digest else { return }
-        ringChange = RingChange(
-            phase: .offered, target: RingChange.Target(federation: federation, site: site, rings: read), offeredAt: monotonic,
-            complainedAt: monotonic)
-        say(.notice, "ring change offered: it begins when every proxy of the site has read the same files")
-        tellRings()
+        let isNew = ringChange.target?.rings.digest != target.rings.digest
+        if isNew {
+            ringChange = RingChange(phase: .offered, offeredAt: monotonic, complainedAt: monotonic)
+            say(.notice, "ring change offered: it begins when every proxy of the site has read the same files")
+        }
+        ringChange.target = target
+        ringChange.readNext = isBoth ? (federation, read, listeners) : nil
+        if isNew { tellRings() }
     }
 
     private func endRingChange() {
@@ -195,13 +203,13 @@ extension LaneNode {
     private func admitIfTried() {
         guard serversTried else { return }
         let milliseconds = (monotonic - ringChange.drainingSince) / 1_000
-        let meanwhile = ringChange.readMeanwhile
+        let next = ringChange.readNext
         ringChange = RingChange()
         say(
             .notice,
             "ring changed servers=\(servers.map(\.definition.name).joined(separator: ",")) clients_waited_ms=\(milliseconds)")
         admitAgain()
-        if let meanwhile { reconfigure(meanwhile.federation, meanwhile.site, meanwhile.listeners) }
+        if let next { reconfigure(next.federation, next.site, next.listeners) }
     }
 
     private func admitAgain() {

@@ -19,10 +19,9 @@ extension LaneNode {
     func takeRings(_ target: RingChange.Target) {
         let old = rings
         let wereServers = servers
-        let read = target.site.primaries + target.site.backups
-        let primaryCount = target.site.primaries.count
+        let primaryCount = target.primaries.count
         var next: [BackendServer] = []
-        for (place, definition) in read.enumerated() {
+        for (place, definition) in (target.primaries + target.backups).enumerated() {
             let isBackup = place >= primaryCount
             let known = wereServers.first { $0.isBackup == isBackup && $0.definition.name == definition.name }
             let server = known ?? BackendServer(index: place, isBackup: isBackup, definition: definition)
@@ -37,9 +36,10 @@ extension LaneNode {
         }
         renumber(next)
         configuration.federation = target.federation
-        configuration.site = target.site
+        configuration.site.primaries = target.primaries
+        configuration.site.backups = target.backups
         rings = target.rings
-        spreadsReads = target.site.reads != .primary && rings.backups != nil
+        spreadsReads = configuration.site.reads != .primary && rings.backups != nil
         placeAnew()
         ringChange.phase = .opening
         ringChange.target = nil

@@ -36,6 +36,11 @@ struct SiteRings {
         fingerprint == other.fingerprint && backupFingerprint == other.backupFingerprint
     }
 
+    /// At least one of a key's two servers is the same by both.
+    func sharesPool(with other: SiteRings) -> Bool {
+        fingerprint == other.fingerprint || backupFingerprint == other.backupFingerprint
+    }
+
     private static func words(_ servers: [RingServer]) -> String {
         servers.map { "\($0.weight) \($0.name.utf8.count) \($0.name)" }.joined(separator: " ")
     }

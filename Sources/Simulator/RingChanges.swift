@@ -88,7 +88,7 @@ extension World {
             world.ringOrdersLeft -= 1
             world.sites[site].files = files
             for server in world.servers where server.site == site { server.wasFlushed = true }
-            world.disturb(site)
+            for _ in 0..<3 { world.perform(after: UInt64(world.random.below(700_000))) { $0.burst() } }
             for proxy in world.sites[site].proxies {
                 world.ringOrdersLeft += 1
                 let late = world.random.chance(0.1) ? 6_000_000 : 500_000
@@ -105,7 +105,6 @@ extension World {
         guard proxy.isRunning else { return }
         let files = sites[proxy.site].files
         tell(proxy.name, "is told to read its files anew (SIGHUP)")
-        disturb(proxy.site)
         for host in proxy.lanes { arrival(.reconfigured(files), at: host) }
     }
 
