@@ -23,7 +23,8 @@ enum SiteFacts {
 
     static func live(_ federation: Federation, _ site: Site, proxy own: String) -> [Fact] {
         var facts = [
-            Fact(name: "ring: hash", text: federation.flavour.rawValue), Fact(name: "ring: servers", text: ring(federation.servers)),
+            Fact(name: "ring: hash", text: federation.flavour.rawValue),
+            Fact(name: "ring: servers", text: ring(federation.servers)),
             Fact(name: "backups", text: ring(site.backups.map { RingServer(name: $0.name, weight: $0.weight) })),
         ]
         for proxy in site.proxies where proxy.name == own {

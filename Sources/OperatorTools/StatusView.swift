@@ -84,6 +84,7 @@ public struct StatusView {
     private var problems: [String] {
         var lines: [String] = []
         for lane in status.lanes {
+            if let change = lane.ringChange { lines.append("\(lane.lane): ring change \(change)") }
             if !lane.log.message.isEmpty { lines.append("\(lane.lane): writes are refused: \(lane.log.message)") }
             for backend in lane.backends where !backend.message.isEmpty {
                 lines.append("\(lane.lane): server \(backend.name) (\(backend.address)): \(backend.message)")

@@ -31,6 +31,8 @@ struct Expected {
         case passed(Operation)
         /// Whether a recovering server has a key.
         case look(RefillLook)
+        /// The deletion of a key that lives elsewhere.
+        case clear(Clearing)
         /// Nothing: an idle server shows that it still answers.
         case probe
         /// A delete that makes a refusal the same at both servers, of a key that the server misses it for if it is lost; nobody waits
@@ -49,7 +51,7 @@ struct Expected {
         var outlastsRings: Bool {
             switch self {
             case .greeting, .probe, .amnesia, .look, .flush, .stats: true
-            case .read, .gather, .write, .readBack, .operationRead, .landing, .passed, .tidy: false
+            case .read, .gather, .write, .readBack, .operationRead, .landing, .passed, .tidy, .clear: false
             }
         }
     }
@@ -158,9 +160,9 @@ final class BackendServer {
     var isLogged = false
     /// The youngest barrier that it was emptied for by this lane.
     var emptiedFor = Version.zero
-    /// Keys that once lived on it, and live elsewhere now, may still be there: if they came to live on it again, they would be out of
-    /// date.
-    var holdsMoved = false
+    /// When keys last left it for other servers, and up to when it has been cleared of such: as stamps, by whoever knows of the latest.
+    var movedAt: UInt64 = 0
+    var clearedTo: UInt64 = 0
     /// Siblings whose writes it lacks.
     var cutOffAt: Set<LaneID> = []
     /// What was last told to the siblings.
@@ -191,6 +193,9 @@ final class BackendServer {
     var recovering: Bool { !recoveringFrom.isEmpty }
     /// A miss may mean that it was lost, and not that there is nothing.
     var lacksItems: Bool { recovering && refilledAt == nil }
+    /// Keys that once lived on it, and live elsewhere now, may still be there: if they came to live on it again, they would be out of
+    /// date.
+    var holdsMoved: Bool { movedAt > clearedTo }
     /// It lacks writes that this lane made: what it holds cannot be trusted until they are repaired.
     var isBehind: Bool { missedTooMany || !missed.isEmpty }
     /// Takes writes: its connection stands and its memory is known.

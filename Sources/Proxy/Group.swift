@@ -114,6 +114,7 @@ extension LaneNode {
         case .assert(_, _, _, let doubted, let tops): max(doubted, tops.version, tops.touch).stamp
         case .apply(_, _, let record), .record(let record): record.version.stamp
         case .fetched(_, .found(let record)): record.version.stamp
+        case .moved(_, let at, let clearedTo): max(at, clearedTo)
         default: 0
         }
     }
@@ -325,11 +326,15 @@ extension LaneNode {
         case .fetch(let request, let key, let version): answerFetch(sibling, request, key, version)
         case .fetched(let request, let answer): fetched(request, answer)
         case .refill(let hops, let key): refill(key, hops: hops)
-        case .backend where !countsAlike(sibling), .refilled where !countsAlike(sibling): break
+        case .backend where !countsAlike(sibling), .refilled where !countsAlike(sibling), .moved where !countsAlike(sibling):
+            break
         case .backend(let server, let cutOff, let emptied): siblingSays(sibling, server: Int(server), cutOff, emptied, link)
         case .refilled(let server, let upTo, let incarnation):
             guard servers.indices.contains(Int(server)) else { return refuse(link, "server \(server) is not at this site") }
             noteRefilled(servers[Int(server)], upTo, incarnation)
+        case .moved(let server, let at, let clearedTo):
+            guard servers.indices.contains(Int(server)) else { return refuse(link, "server \(server) is not at this site") }
+            noteMoved(servers[Int(server)], at: at, clearedTo: clearedTo)
         case .ring(let inEffect, let next, let isDrained):
             siblingSays(sibling, rings: inEffect, next: next, isDrained: isDrained, link)
         case .hello, .refuse, .record, .promise, .acknowledge: refuse(link, "a message has no place on a group link")

@@ -14,6 +14,8 @@
 //     Landings.swift       records of other sites and assertions: compare, apply
 //     Repairs.swift        copies, and what a returned server missed
 //     Refill.swift         a server that came back empty, filled up in the background
+//     Clearing.swift       what lives elsewhere now, deleted in the background
+//     KeyLists.swift       the lists of keys that both need
 //     Stranding.swift      no server can be reached: the slots go to the siblings
 //     Barriers.swift       flush_all of the whole federation
 //     Doubts.swift         what nobody knows: outcomes of derived writes, values that are elsewhere
@@ -135,6 +137,11 @@ public final class LaneNode {
     /// The refill that this lane does, and when those may be tried again that could not be done, in monotonic microseconds.
     var refill: Refill?
     var refillsRetriedAt: [RefillPair: UInt64] = [:]
+    /// The clearing that this lane does, and when one may be tried again, in monotonic microseconds.
+    var clearing: Clearing?
+    var clearingRetriedAt: UInt64 = 0
+    /// When the rings that are in effect were taken, in monotonic microseconds; nil for those that it started with.
+    var ringsTakenAt: UInt64?
     /// Writes that wait for an owner to be known, or for room in the log.
     var parked: Deque<(write: Write, completion: Completion, hops: UInt8, until: UInt64)> = []
     /// Replies held until the log is on the disk (durability `disk`).
@@ -287,7 +294,7 @@ public final class LaneNode {
             server.incarnation = known.incarnation
             server.recoveringFrom = known.recovering ? Set(Self.others(than: server, site)) : []
             server.emptied = known.recovering ? 1 : 0  // whenever that was; siblings may know, and whether it was made good
-            server.holdsMoved = known.holdsMoved
+            (server.movedAt, server.clearedTo) = (known.movedAt, known.clearedTo)
             server.missedTooMany = known.cutOff  // what it missed was only in memory
         }
         for id in siblingIDs { siblings[id] = Sibling(id: id) }
@@ -361,8 +368,8 @@ public final class LaneNode {
             greet(servers[server])
         } else if let link = links[id] {
             openLink(link)
-        } else if let refill, refill.connection == id {
-            list(refill)
+        } else if let list = keyList(on: id) {
+            ask(list)
         }
     }
 
@@ -373,8 +380,10 @@ public final class LaneNode {
             takeReplies(servers[server])
         } else if let link = links[id] {
             takeMessages(link)
-        } else if let refill, refill.connection == id {
+        } else if let refill, refill.list.connection == id {
             takeListing(refill)
+        } else if let clearing, clearing.list.connection == id {
+            takeListing(clearing)
         }
     }
 
@@ -400,10 +409,14 @@ public final class LaneNode {
             link.cause = cause
             linkBroke(link, reason)
         }
-        if let refill, refill.connection == id {
-            refill.isClosed = true
-            abandon(refill, reason)
-        }
+        guard let list = keyList(on: id) else { return }
+        list.noteClosed()
+        if let refill, refill.list === list { abandon(refill, reason) }
+        if let clearing, clearing.list === list { abandon(clearing, reason) }
+    }
+
+    private func keyList(on id: ConnectionID) -> KeyList? {
+        [refill?.list, clearing?.list].compactMap(\.self).first { $0.connection == id }
     }
 
     /// What several events of a step have in common is done once, at its end.

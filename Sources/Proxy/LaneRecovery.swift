@@ -45,7 +45,8 @@ public struct LaneRecovery: Sendable {
         var incarnation: [UInt8]
         var recovering: Bool
         var cutOff: Bool
-        var holdsMoved: Bool
+        var movedAt: UInt64
+        var clearedTo: UInt64
     }
 
     let configuration: LaneConfiguration
@@ -101,7 +102,7 @@ public struct LaneRecovery: Sendable {
         case .backendState:
             servers[String(decoding: record.key, as: UTF8.self)] = KnownServer(
                 incarnation: record.payload, recovering: record.clientFlags & 1 != 0, cutOff: record.clientFlags & 2 != 0,
-                holdsMoved: record.clientFlags & 4 != 0)
+                movedAt: record.version.stamp, clearedTo: record.reference)
         case .rings: rings = SiteRings(encoded: record.payload)
         case .segmentHeader, .pad: break
         }

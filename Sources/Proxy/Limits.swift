@@ -65,6 +65,9 @@ enum Limits {
     static let refillTryMicroseconds: UInt64 = 100_000
     /// How often the list is gone through at most, if each time a key was found to be missing.
     static let refillRoundsMax = 3
+    /// How often a server's keys are gone through before nothing is taken to be there that lives elsewhere: as long as something is found, and
+    /// at least so many times.
+    static let clearingRoundsMin = 2
     /// How often a server is gone through, always later, for keys that could not be copied.
     static let incompleteRefillsMax = 7
     /// memcached begins to count its uptime at 2 s, and its clock may be a second behind: it started that much later than it tells.

@@ -78,7 +78,7 @@ extension LaneNode {
         if let known, known != incarnation {
             // Its memory was empty; but it may have missed writes since, and been given older ones by other lanes.
             server.missed.keep { $0 == .missed }
-            server.holdsMoved = false
+            noteCleared(server, upTo: server.movedAt)
             noteEmpty(server)
             if server.hasMoved && server.refilled != incarnation {
                 // A memcached elsewhere may be full of what somebody else put there, or this site long ago; unless a sibling was there
@@ -200,6 +200,7 @@ extension LaneNode {
         case .amnesia: noteMissed(server, allKeys, .missed)
         case .probe, .greeting: break
         case .look(let look): abandon(look.refill, "its server was lost")
+        case .clear(let clearing): abandon(clearing, "it was lost")
         case .flush(let flush):
             flushed(flush, .serverError, Array("SERVER_ERROR \(server.title) is unreachable: \(server.message)\r\n".utf8))
         case .stats(let stats): statsAnswered(stats)
@@ -319,6 +320,7 @@ extension LaneNode {
         case .passed(let operation): answered(operation)
         case .amnesia: flushedLate(server, reply.kind)
         case .look(let look): looked(look, reply)
+        case .clear(let clearing): deleted(clearing)
         case .tidy, .probe: break
         case .greeting: greeted(server, reply, bytes)
         case .flush(let flush): flushed(flush, reply.kind, Array(bytes))
@@ -382,8 +384,8 @@ extension LaneNode {
         server.isLogged = true
         log.append(
             LogRecord(
-                kind: .backendState,
-                clientFlags: (server.recovering ? 1 : 0) | (server.isBehind ? 2 : 0) | (server.holdsMoved ? 4 : 0),
+                kind: .backendState, version: Version(stamp: server.movedAt, origin: laneID),
+                clientFlags: (server.recovering ? 1 : 0) | (server.isBehind ? 2 : 0), reference: server.clearedTo,
                 key: Array(server.definition.name.utf8), payload: incarnation))
     }
 }

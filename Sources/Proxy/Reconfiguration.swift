@@ -19,7 +19,10 @@ extension LaneNode {
         site.backups = configuration.site.backups.map { Self.moved($0, as: read.backups) }
         configuration.site = site
         self.listeners = listeners
-        if let refill, site.refillKeysPerSecond == 0 { abandon(refill, "the site file says refill-keys-per-second: 0") }
+        if site.refillKeysPerSecond == 0 {
+            if let refill { abandon(refill, "the site file says refill-keys-per-second: 0") }
+            if let clearing { abandon(clearing, "the site file says refill-keys-per-second: 0") }
+        }
         note(clientMemory.limit(to: site.clients.memoryBytesMax / site.loops))
         for (server, definition) in zip(servers, site.primaries + site.backups)
         where server.definition.address != definition.address {
@@ -60,6 +63,7 @@ extension LaneNode {
         if let refill, refill.source == server.index || refill.target == server.index {
             abandon(refill, "\(server.definition.name) moves")
         }
+        if let clearing, clearing.list.server == server.index { abandon(clearing, "it moves") }
         drop(server, reason)
         server.attempts = 0
         server.retryAt = monotonic

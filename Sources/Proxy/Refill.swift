@@ -7,15 +7,11 @@
 //                                     the key's owner copies it; look again a moment later ──still missing──▶ has the partner got it?
 //
 // As long as the partner has anything that could be copied, and was not, the server is not whole: it is gone through again, by and by.
-//
-// The list is read as fast as it comes, for memcached's crawler thread waits for its reader: what is kept of it is bounded, and if
-// that is not enough, it is taken several times, a part of the keys each time.
 
 import DequeModule
 import Kernel
 import Memcache
 import Replication
-import Ring
 
 /// A server, and the one that has what it lacks.
 struct RefillPair: Hashable {
@@ -26,19 +22,8 @@ struct RefillPair: Hashable {
 /// One server being refilled from one other.
 final class Refill {
     let target: Int
-    let source: Int
-    /// The connection over which the source lists its keys.
-    let connection: ConnectionID
+    let list: KeyList
     let startedAt: UInt64
-    var isClosed = false
-    var hasAsked = false
-    /// The list is under way; when it was last heard, in monotonic microseconds.
-    var isListing = false
-    var heardAt: UInt64
-    /// Of so many parts of the keys this one is taken. More keys than can be kept were in it.
-    var part: UInt64 = 0
-    var parts: UInt64 = 1
-    var overflowed = false
     /// Keys to be looked up, and those to be looked up again, in the order of their time.
     var listed: Deque<[UInt8]> = []
     var again: Deque<RefillLook> = []
@@ -52,16 +37,15 @@ final class Refill {
     var left = 0
     var reportedAt: UInt64
 
-    init(target: Int, source: Int, connection: ConnectionID, at now: UInt64) {
+    init(target: Int, list: KeyList, at now: UInt64) {
         self.target = target
-        self.source = source
-        self.connection = connection
+        self.list = list
         startedAt = now
-        heardAt = now
         reportedAt = now
     }
 
-    var isIdle: Bool { !isListing && listed.isEmpty && again.isEmpty && looksUnderWay == 0 }
+    var source: Int { list.server }
+    var isIdle: Bool { !list.isListing && listed.isEmpty && again.isEmpty && looksUnderWay == 0 }
 }
 
 /// A key that is looked up at the server that is refilled.
@@ -85,13 +69,12 @@ extension LaneNode {
         guard configuration.site.refillKeysPerSecond > 0, !isHolding else { return }
         guard let refill else { return beginRefill() }
         let target = servers[refill.target]
-        let patience = UInt64(configuration.site.times.backendTimeoutMilliseconds) * 1_000
         if !maySupervise(target) || !target.recoveringFrom.contains(refill.source) {
             abandon(refill, "it is not called for any more")
         } else if !mayGive(servers[refill.source]) {
             abandon(refill, "\(servers[refill.source].title) was lost, or lacks writes")
-        } else if refill.isListing || !refill.hasAsked, monotonic - refill.heardAt > patience {
-            abandon(refill, "\(servers[refill.source].title) did not list its keys within \(patience / 1_000) ms")
+        } else if isOverdue(refill.list) {
+            abandon(refill, "\(servers[refill.source].title) did not list its keys in time")
         } else {
             let perTick = configuration.site.refillKeysPerSecond * configuration.site.times.heartbeatMilliseconds / 1_000
             refill.quota = max(1, perTick)
@@ -118,9 +101,7 @@ extension LaneNode {
                 mayGive(servers[$0]) && monotonic >= refillsRetriedAt[RefillPair(target: target.index, source: $0)] ?? 0
             }
             guard let source = due else { continue }
-            let refill = Refill(target: target.index, source: source, connection: connections.open(), at: monotonic)
-            self.refill = refill
-            effects.actions.append(.connect(refill.connection, .listing(servers[source].definition.address)))
+            refill = Refill(target: target.index, list: openKeyList(of: servers[source]), at: monotonic)
             say(
                 .notice,
                 "refill begins server=\(target.definition.name) from=\(servers[source].definition.name)")
@@ -216,55 +197,27 @@ extension LaneNode {
 
     private func end(_ refill: Refill) {
         self.refill = nil
-        if !refill.isClosed { effects.actions.append(.close(refill.connection, flush: false)) }
+        close(refill.list)
     }
 
     // MARK: The list
 
-    func list(_ refill: Refill) {
-        refill.hasAsked = true
-        refill.isListing = true
-        refill.heardAt = monotonic
-        Command.listKeys(into: connections.outgoing(refill.connection))
-        markDirty(refill.connection)
-    }
-
     func takeListing(_ refill: Refill) {
-        let incoming = connections.incoming(refill.connection)
-        refill.heardAt = monotonic
-        while self.refill === refill, !incoming.isEmpty {
-            guard refill.isListing else { return abandon(refill, "the server spoke unasked") }
-            let bytes = incoming.readable
-            switch KeyListing.next(in: bytes) {
-            case .incomplete: return
-            case .key(let escaped, let count):
-                keyScratch.removeAll()
-                if KeyListing.decode(escaped.of(bytes), into: keyScratch) { note(keyScratch.readable, refill) }
-                incoming.consume(count)
-            case .end(let count):
-                incoming.consume(count)
-                refill.isListing = false
-            case .refused(let words, _):
-                // BUSY: somebody else lists, or memcached itself looks for what has expired.
-                let isBusy = words.hasPrefix("BUSY")
-                return abandon(
-                    refill, "asked for its keys it said: \(words)",
-                    retryAfter: isBusy ? Limits.refillRetryMicroseconds : Limits.refillRefusedMicroseconds)
-            }
+        let failure = read(refill.list, while: { self.refill === refill }) { note($0, refill) }
+        if let failure {
+            let pause = failure.isPassing ? Limits.refillRetryMicroseconds : Limits.refillRefusedMicroseconds
+            return abandon(refill, failure.reason, retryAfter: pause)
         }
         goOn(refill)
     }
 
-    /// Keeps a key of the list if it lives on both servers, and is of the part that is taken.
+    /// Keeps a key of the list if it lives on both servers.
     private func note(_ key: UnsafeRawBufferPointer, _ refill: Refill) {
         let place = route(key)
-        guard
-            place.backup.map({
-                ($0, place.primary) == (refill.source, refill.target) || ($0, place.primary) == (refill.target, refill.source)
-            })
-                ?? false, UInt64(CRC32C.checksum(key)) % refill.parts == refill.part
+        guard let backup = place.backup,
+            (backup, place.primary) == (refill.source, refill.target) || (backup, place.primary) == (refill.target, refill.source)
         else { return }
-        if refill.listed.count < Limits.refillKeysMax { refill.listed.append(Array(key)) } else { refill.overflowed = true }
+        if refill.listed.count < Limits.refillKeysMax { refill.listed.append(Array(key)) } else { refill.list.overflowed = true }
     }
 
     // MARK: The keys
@@ -318,18 +271,14 @@ extension LaneNode {
     }
 
     private func partDone(_ refill: Refill) {
-        guard refill.hasAsked else { return }
-        if refill.overflowed {
-            (refill.overflowed, refill.parts, refill.part) = (false, refill.parts * 2, 0)
-            return list(refill)
-        }
-        refill.part += 1
-        if refill.part < refill.parts { return list(refill) }
+        guard refill.list.hasAsked else { return }
+        if refill.list.beginNextPart() { return ask(refill.list) }
         refill.rounds += 1
         guard refill.mended > 0 && refill.rounds < Limits.refillRoundsMax else { return sourceDone(refill) }
         // memcached's list leaves out what is being moved at the moment.
-        (refill.part, refill.mended, refill.left) = (0, 0, 0)
-        list(refill)
+        (refill.mended, refill.left) = (0, 0)
+        refill.list.beginAnew()
+        ask(refill.list)
     }
 
     private func sourceDone(_ refill: Refill) {
@@ -359,6 +308,7 @@ extension LaneNode {
         say(
             .notice,
             "refill goes on server=\(servers[refill.target].definition.name) from=\(servers[refill.source].definition.name)"
-                + " part=\(refill.part + 1)/\(refill.parts) keys_to_look_at=\(refill.listed.count + refill.again.count)")
+                + " part=\(refill.list.part + 1)/\(refill.list.parts) keys_to_look_at=\(refill.listed.count + refill.again.count)"
+        )
     }
 }

@@ -24,10 +24,12 @@ extension LaneNode {
         }
         status.destinations = siteOrder.compactMap { senders[$0].map { destination($0, at: now) } }
         status.backends = servers.map { server in
-            BackendStatus(
+            var told = BackendStatus(
                 name: server.definition.name, role: server.isBackup ? "backup" : "primary",
                 address: server.definition.address.description, state: server.stateName, message: server.message,
                 missedKeys: server.missed.count)
+            told.holdsMoved = server.holdsMoved
+            return told
         }
         status.siblings = siblingIDs.compactMap { siblings[$0] }.map { sibling in
             SiblingStatus(

@@ -173,6 +173,7 @@ extension LaneNode {
             ringChange.phase = .draining
             ringChange.drainingSince = monotonic
             if let refill { abandon(refill, "the ring changes") }
+            if let clearing { abandon(clearing, "the ring changes") }
         }
         if !others.allSatisfy({ agrees($0, target) }) && !others.contains(where: { has($0, target) }) { return goBack() }
         if ringChange.phase == .draining {

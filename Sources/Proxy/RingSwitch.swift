@@ -41,6 +41,7 @@ extension LaneNode {
         rings = target.rings
         spreadsReads = configuration.site.reads != .primary && rings.backups != nil
         placeAnew()
+        ringsTakenAt = monotonic
         ringChange.phase = .opening
         ringChange.target = nil
         noteMoves(from: old)
@@ -88,6 +89,7 @@ extension LaneNode {
     /// Servers that have gained keys lack them, and those that have lost some still hold them.
     private func noteMoves(from old: SiteRings) {
         let stamp = HybridClock.stamp(atWall: now.wallMicroseconds)
+        let moment = clock.tick(at: now)
         var moves: [(isBackup: Bool, difference: RingDifference)] = [
             (false, RingDifference(from: old.primaries, to: rings.primaries))
         ]
@@ -102,7 +104,7 @@ extension LaneNode {
                 } else if gains {
                     noteEmptied(server, at: max(stamp, server.emptied + 1), from: others(than: server))
                 }
-                if loses { server.holdsMoved = true }
+                if loses { server.movedAt = moment }
             }
         }
     }
@@ -143,6 +145,7 @@ extension LaneNode {
             tellCutOff(server)
             send(.backend(server: UInt16(server.index), cutOff: server.isBehind, emptied: server.emptied), on: link)
             if server.refilledTo > 0 { send(refilled(server), on: link) }
+            tellMoved(server, sibling)
         }
     }
 }

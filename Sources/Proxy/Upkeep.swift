@@ -25,6 +25,7 @@ extension LaneNode {
         tendBarriers()
         forgetRefills()
         tendRefill()
+        tendClearing()
         hotKeys.forget(at: monotonic)
         drainAll()
         logUpkeep()

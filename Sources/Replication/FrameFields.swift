@@ -106,6 +106,11 @@ extension FrameCodec {
             queue.append(littleEndian: inEffect)
             queue.append(littleEndian: next)
             queue.append(isDrained ? 1 : 0)
+        case .moved(let server, let at, let clearedTo):
+            queue.append(FrameType.moved.rawValue)
+            queue.append(littleEndian: server)
+            queue.append(littleEndian: at)
+            queue.append(littleEndian: clearedTo)
         case .record(let record):
             queue.append(FrameType.record.rawValue)
             append(record, into: queue)
@@ -207,6 +212,11 @@ extension FrameCodec {
                 return nil
             }
             return .ring(inEffect: inEffect, next: next, isDrained: isDrained)
+        case .moved:
+            guard let server: UInt16 = reader.integer(), let at: UInt64 = reader.integer(),
+                let clearedTo: UInt64 = reader.integer()
+            else { return nil }
+            return .moved(server: server, at: at, clearedTo: clearedTo)
         case .record: return record(&reader).map { .record($0) }
         case .promise:
             guard let floor: UInt64 = reader.integer(), let stamp: UInt64 = reader.integer(), let wall: UInt64 = reader.integer(),

@@ -172,6 +172,9 @@ public enum Message: Sendable, Equatable {
     /// nothing under way any more by the former.
     case ring(inEffect: UInt64, next: UInt64, isDrained: Bool)
 
+    /// Keys left a server for others at this stamp, and what had left it up to the other one has been deleted there; as far as the speaker knows.
+    case moved(server: UInt16, at: UInt64, clearedTo: UInt64)
+
     // Streams.
 
     /// Origin to destination: a committed record.

@@ -28,6 +28,9 @@ extension World {
                 for server in status.backends where server.state != "up" || server.missedKeys > 0 {
                     return "\(host.name) has \(server.name) \(server.state), \(server.missedKeys) keys missed, \(server.message)"
                 }
+                for server in status.backends where server.holdsMoved ?? true {
+                    return "\(host.name) has not cleared \(server.name) of keys that live elsewhere"
+                }
                 let busy = ["writes_under_way", "assertions_under_way", "writes_parked"].filter { status.gauges[$0] ?? 0 > 0 }
                 if entries != 0 || !busy.isEmpty {
                     let details = busy.map { "\($0) \(Int(status.gauges[$0] ?? 0))" } + (host.node?.indexedKeys ?? [])
@@ -67,6 +70,18 @@ extension World {
             }
             for site in sites.indices { check(key, at: site) }
         }
+        for key in itemKeys {
+            for server in servers { checkAbsent(key, on: server) }
+        }
+    }
+
+    /// What lives elsewhere is nowhere else: another change of the rings must not bring it back.
+    private func checkAbsent(_ key: SimulatedKey, on server: ServerHost) {
+        guard sites[server.site].files.names.contains(server.shortName), server !== primary(of: key, at: server.site),
+            server !== backup(of: key, at: server.site),
+            let item = server.model.item(key.bytes, atWallMicroseconds: SimulationOptions.wallMicroseconds + now)
+        else { return }
+        violate(.sitesAgree, "\(server.name) holds \(Story.readable(item.value)) of key \(key.name), which lives elsewhere")
     }
 
     private func check(_ key: SimulatedKey, at site: Int) {

@@ -14,6 +14,8 @@ struct SiteFilesOnDisk {
     /// Where keys live by them.
     let primaries: Continuum
     let backups: Continuum?
+    /// The servers that are on either ring.
+    let names: Set<String>
     let sparePrimary: Bool
     let spareBackup: Bool
 
@@ -23,6 +25,7 @@ struct SiteFilesOnDisk {
         primaries = Continuum(flavour: federation.flavour, servers: federation.servers)
         let servers = site.backups.map { RingServer(name: $0.name, weight: $0.weight) }
         backups = servers.isEmpty ? nil : Continuum(flavour: federation.flavour, servers: servers)
+        names = Set(federation.servers.map(\.name) + servers.map(\.name))
         self.sparePrimary = sparePrimary
         self.spareBackup = spareBackup
     }

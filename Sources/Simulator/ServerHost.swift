@@ -6,7 +6,10 @@ import Kernel
 
 /// One memcached server of one site.
 final class ServerHost {
+    /// For people: `n.cache0`.
     let name: String
+    /// On the ring: `cache0`.
+    let shortName: String
     /// Index of the site.
     let site: Int
     let isBackup: Bool
@@ -30,8 +33,9 @@ final class ServerHost {
     /// It was flushed by a proxy: what it held was given up.
     var wasFlushed = false
 
-    init(name: String, site: Int, isBackup: Bool, address: HostPort, machine: Int, itemBytesMax: Int) {
+    init(name: String, shortName: String, site: Int, isBackup: Bool, address: HostPort, machine: Int, itemBytesMax: Int) {
         self.name = name
+        self.shortName = shortName
         self.site = site
         self.isBackup = isBackup
         self.address = address

@@ -127,7 +127,8 @@ public final class World {
                 sites[index].servers[backend.name] = servers.count
                 servers.append(
                     ServerHost(
-                        name: "\(all.name.prefix(1)).\(backend.name)", site: index, isBackup: number >= all.primaries.count,
+                        name: "\(all.name.prefix(1)).\(backend.name)", shortName: backend.name, site: index,
+                        isBackup: number >= all.primaries.count,
                         address: backend.address, machine: proxies.count + servers.count,
                         itemBytesMax: options.sites[index].itemBytesMax))
             }

@@ -114,6 +114,8 @@ public struct BackendStatus: Codable, Sendable {
     public var message: String
     /// Keys that were written while the server was cut off and are not yet repaired.
     public var missedKeys: Int
+    /// Keys that live on other servers now may still be there; nil from a proxy that is too old to say.
+    public var holdsMoved: Bool?
 
     /// Makes an entry of its parts.
     public init(name: String, role: String, address: String, state: String, message: String, missedKeys: Int) {

@@ -244,7 +244,7 @@ import Testing
             bench.advance(milliseconds: 200)
             let refill = try #require(bench.node.refill)
             reconfigure(bench, nil, change)
-            #expect(bench.node.refill == nil && bench.closed.contains(refill.connection))
+            #expect(bench.node.refill == nil && bench.closed.contains(refill.list.connection))
         }
     }
 }

@@ -335,7 +335,7 @@ import Testing
         bench.node.noteEmptied(bench.node.servers[0], at: 0, from: [1])
         #expect(bench.node.refill == nil)
         bench.advance(milliseconds: 1_500)
-        #expect(bench.node.refill?.connection == bench.backend("backup1"))
+        #expect(bench.node.refill?.list.connection == bench.backend("backup1"))
     }
 
     @Test("While the backup has yet to decide a write, it decides the next one, even if the primary has recovered")

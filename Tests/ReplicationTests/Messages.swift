@@ -78,6 +78,7 @@ let examples: [Message] = [
     .acknowledge(Position(17)),
     .refilled(server: 3, upTo: 7, incarnation: Array("12.34".utf8)),
     .ring(inEffect: 0x0102_0304_0506_0708, next: 9, isDrained: true),
+    .moved(server: 3, at: 7, clearedTo: 6),
 ]
 
 // Anything at all, from a seed.
@@ -122,7 +123,7 @@ extension SeededRandom {
 
     /// A message of any type.
     mutating func message() -> Message {
-        switch below(22) {
+        switch below(23) {
         case 0:
             .hello(
                 Hello(
@@ -154,6 +155,7 @@ extension SeededRandom {
         case 16, 17: .record(record())
         case 19: .refilled(server: UInt16(truncatingIfNeeded: next()), upTo: number(), incarnation: bytes(below(40)))
         case 20: .ring(inEffect: number(), next: number(), isDrained: chance(0.5))
+        case 21: .moved(server: UInt16(truncatingIfNeeded: next()), at: number(), clearedTo: number())
         case 18: .promise(floor: number(), stamp: number(), wall: number(), committed: Position(number()))
         default: .acknowledge(Position(number()))
         }
