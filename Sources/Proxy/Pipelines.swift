@@ -92,7 +92,11 @@ extension LaneNode {
             // Later than whatever was told of it before, though the teller's clock may be ahead: who refills it must begin anew.
             noteEmptied(
                 server, at: max(HybridClock.stamp(atWall: now.wallMicroseconds), server.emptied + 1), from: others(than: server))
-            if server.hasMoved {
+            if known == nil {
+                say(.notice, "memcached is new here and is flushed before it is used server=\(server.definition.name)")
+            } else if server.holdsMoved {
+                say(.notice, "memcached may hold what has moved away and back, and is flushed server=\(server.definition.name)")
+            } else if server.hasMoved {
                 say(.notice, "memcached at another address is flushed before it is used server=\(server.definition.name)")
             } else {
                 say(
@@ -136,15 +140,15 @@ extension LaneNode {
     // MARK: Breaking
 
     /// Closes a connection that is of no use any more.
-    func drop(_ server: BackendServer, _ reason: String) {
+    func drop(_ server: BackendServer, _ reason: String, _ level: LogLevel = .warning) {
         guard let id = server.connection else { return }
         serverOf[id] = nil
         effects.actions.append(.close(id, flush: false))
-        serverBroke(server, reason)
+        serverBroke(server, reason, level)
     }
 
     /// The connection is gone: everything under way on it is asked elsewhere, or is missed, or is in doubt.
-    func serverBroke(_ server: BackendServer, _ reason: String) {
+    func serverBroke(_ server: BackendServer, _ reason: String, _ level: LogLevel = .warning) {
         let wasUp = server.acceptsWrites
         server.connection = nil
         server.phase = .idle
@@ -154,7 +158,7 @@ extension LaneNode {
         for key in server.repairing.sorted(by: { $0.lexicographicallyPrecedes($1) }) { server.missedOrder.append(key) }
         server.repairing.removeAll()
         if wasUp {
-            say(.warning, "memcached lost server=\(server.definition.name) address=\(server.definition.address) reason=\(reason)")
+            say(level, "memcached lost server=\(server.definition.name) address=\(server.definition.address) reason=\(reason)")
         }
         let lost = server.expected
         server.expected.removeAll()

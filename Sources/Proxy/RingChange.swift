@@ -92,7 +92,9 @@ extension LaneNode {
             configuration.site.refillKeysPerSecond > 0
         else { return true }
         let isBackups = target.rings.fingerprint == rings.fingerprint
-        return !servers.contains { $0.isBackup != isBackups && $0.lacksItems && $0.isUp }
+        return !servers.contains { server in
+            server.isBackup != isBackups && (server.lacksItems || server.missedTooMany) && (server.acceptsWrites || server.attempts == 0)
+        }
     }
 
     // MARK: Siblings

@@ -30,9 +30,8 @@ extension LaneNode {
             next.append(server)
         }
         for server in wereServers where !next.contains(where: { $0 === server }) {
-            say(.notice, "memcached leaves the ring server=\(server.definition.name)")
             server.missEverything()
-            drop(server, "it is no longer on the ring")
+            drop(server, "it is no longer on the ring", .notice)
         }
         renumber(next)
         configuration.federation = target.federation
@@ -133,7 +132,7 @@ extension LaneNode {
     /// Flushes a server as one that has missed too much.
     private func flushAnew(_ server: BackendServer) {
         server.missEverything()
-        drop(server, "it is flushed: it may hold what lived on it before")
+        drop(server, "it is flushed: it may hold what lived on it before", .notice)
         server.attempts = 0
         server.retryAt = monotonic
     }

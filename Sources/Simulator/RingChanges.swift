@@ -77,9 +77,12 @@ extension World {
             return
         }
         let spare = !sites[0].files.sparePrimary
+        // Now and then the backups change with it.
+        let alsoBackups = random.chance(0.2)
         tell("world", "the federation \(spare ? "gets" : "loses") a primary")
         for site in sites.indices {
-            let files = SiteFilesOnDisk(site, options, sparePrimary: spare, spareBackup: sites[site].files.spareBackup)
+            let spareBackup = sites[site].files.spareBackup != (alsoBackups && options.sites[site].backups > 0)
+            let files = SiteFilesOnDisk(site, options, sparePrimary: spare, spareBackup: spareBackup)
             order(files, at: site, after: UInt64(random.below(4_000_000)))
         }
     }

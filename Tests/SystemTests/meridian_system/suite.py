@@ -35,6 +35,7 @@ from meridian_system.checks_php import check_php
 from meridian_system.checks_reads import check_reads
 from meridian_system.checks_refill import check_refill
 from meridian_system.checks_reload import check_moved_server, check_reload
+from meridian_system.checks_ring_change import check_ring_change
 from meridian_system.checks_server_faults import check_server_faults
 from meridian_system.checks_soak import check_soak
 from meridian_system.checks_suites import SUITES, check_suite, suites_can_fail
@@ -225,6 +226,7 @@ def main() -> int:
         "names": check_names,
         "reload under load": check_reload,
         "reload moves a server": check_moved_server,
+        "ring change": check_ring_change,
         "server faults, reads in turn": lambda world: check_server_faults(world, "reads: in-turn"),
         "magent placement": check_placement,
         "magent backup": check_backup,
