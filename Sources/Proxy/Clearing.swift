@@ -51,9 +51,8 @@ extension LaneNode {
         logServer(server)
     }
 
-    /// A server is empty, or has been cleared: everybody is told.
-    func noteCleared(_ server: BackendServer, upTo stamp: UInt64) {
-        guard server.movedAt > 0, stamp > server.clearedTo else { return }
+    /// A server has been cleared: everybody is told. That it has restarted, or was flushed, says nothing: it may have been written since.
+    private func noteCleared(_ server: BackendServer, upTo stamp: UInt64) {
         server.clearedTo = stamp
         logServer(server)
         for id in siblingIDs { siblings[id].map { tellMoved(server, $0) } }

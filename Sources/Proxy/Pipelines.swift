@@ -78,7 +78,6 @@ extension LaneNode {
         if let known, known != incarnation {
             // Its memory was empty; but it may have missed writes since, and been given older ones by other lanes.
             server.missed.keep { $0 == .missed }
-            noteCleared(server, upTo: server.movedAt)
             noteEmpty(server)
             if server.hasMoved && server.refilled != incarnation {
                 // A memcached elsewhere may be full of what somebody else put there, or this site long ago; unless a sibling was there

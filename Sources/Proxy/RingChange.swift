@@ -93,7 +93,8 @@ extension LaneNode {
         else { return true }
         let isBackups = target.rings.fingerprint == rings.fingerprint
         return !servers.contains { server in
-            server.isBackup != isBackups && (server.lacksItems || server.missedTooMany) && (server.acceptsWrites || server.attempts == 0)
+            server.isBackup != isBackups && (server.lacksItems || server.missedTooMany)
+                && (server.acceptsWrites || server.attempts == 0)
         }
     }
 
