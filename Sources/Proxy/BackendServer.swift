@@ -129,8 +129,10 @@ final class BackendServer {
     var refilledFrom: Set<Int> = []
     /// How often it has been gone through with something left over.
     var incompleteRefills = 0
-    /// When it last lost what it held, by whoever knows of the latest time, and the time up to which that was made good: both as
-    /// stamps, and both only rise, so that lanes agree in whatever order they hear of them.
+    /// When it last came to lack something, having lost what it held or gained keys of others, by whoever knows of the latest time; when
+    /// it last lost all, which is no later; and the time up to which what it lacks was made good. All are stamps, and only rise, so that lanes
+    /// agree in whatever order they hear of them.
+    var lacking: UInt64 = 0
     var emptied: UInt64 = 0
     var refilledTo: UInt64 = 0
     /// The incarnation that some lane has refilled …
@@ -170,6 +172,7 @@ final class BackendServer {
     /// When they were last told that it lacks nothing any more, in monotonic microseconds.
     var caughtUpAt: UInt64?
     var toldEmptied: UInt64 = 0
+    var toldLacking: UInt64 = 0
     var reads: UInt64 = 0
 
     init(index: Int, isBackup: Bool, definition: Backend) {

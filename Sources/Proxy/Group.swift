@@ -328,13 +328,14 @@ extension LaneNode {
         case .refill(let hops, let key): refill(key, hops: hops)
         case .backend where !countsAlike(sibling), .refilled where !countsAlike(sibling), .moved where !countsAlike(sibling):
             break
-        case .backend(let server, let cutOff, let emptied): siblingSays(sibling, server: Int(server), cutOff, emptied, link)
-        case .refilled(let server, let upTo, let incarnation):
-            guard servers.indices.contains(Int(server)) else { return refuse(link, "server \(server) is not at this site") }
-            noteRefilled(servers[Int(server)], upTo, incarnation)
-        case .moved(let server, let at, let clearedTo):
-            guard servers.indices.contains(Int(server)) else { return refuse(link, "server \(server) is not at this site") }
-            noteMoved(servers[Int(server)], at: at, clearedTo: clearedTo)
+        case .backend(let place, let cutOff, let emptied, let lacking):
+            guard let server = server(Int(place), link) else { return }
+            if cutOff { server.cutOffAt.insert(sibling.id) } else { server.cutOffAt.remove(sibling.id) }
+            siblingSays(server, emptied: emptied, lacking: lacking)
+        case .refilled(let place, let upTo, let incarnation):
+            server(Int(place), link).map { noteRefilled($0, upTo, incarnation) }
+        case .moved(let place, let at, let clearedTo):
+            server(Int(place), link).map { noteMoved($0, at: at, clearedTo: clearedTo) }
         case .ring(let inEffect, let next, let isDrained):
             siblingSays(sibling, rings: inEffect, next: next, isDrained: isDrained, link)
         case .hello, .refuse, .record, .promise, .acknowledge: refuse(link, "a message has no place on a group link")
@@ -347,23 +348,22 @@ extension LaneNode {
         return key.withUnsafeBytes { if case .none = KeyRules.carriage(of: $0) { false } else { true } }
     }
 
-    private func siblingSays(_ sibling: Sibling, server place: Int, _ cutOff: Bool, _ emptied: UInt64, _ link: PeerLink) {
-        guard servers.indices.contains(place) else { return refuse(link, "server \(place) is not at this site") }
-        let server = servers[place]
-        if cutOff { server.cutOffAt.insert(sibling.id) } else { server.cutOffAt.remove(sibling.id) }
-        siblingSays(server, emptied: emptied)
+    /// The server that a sibling speaks of; one that is not at this site ends the link.
+    private func server(_ place: Int, _ link: PeerLink) -> BackendServer? {
+        if servers.indices.contains(place) { return servers[place] }
+        refuse(link, "server \(place) is not at this site")
+        return nil
     }
 
     /// Tells the siblings when a server lacks writes of this lane, or no longer does, and when it has lost what it held.
     func tellCutOff(_ server: BackendServer) {
-        guard (server.isBehind, server.emptied) != (server.toldCutOff, server.toldEmptied) else { return }
+        let known = (server.isBehind, server.emptied, server.lacking)
+        guard known != (server.toldCutOff, server.toldEmptied, server.toldLacking) else { return }
         if server.toldCutOff && !server.isBehind { server.caughtUpAt = monotonic }
         server.toldCutOff = server.isBehind
-        server.toldEmptied = server.emptied
+        (server.toldEmptied, server.toldLacking) = (server.emptied, server.lacking)
         for id in siblingIDs {
-            siblings[id]?.link.map {
-                send(.backend(server: UInt16(server.index), cutOff: server.toldCutOff, emptied: server.toldEmptied), on: $0)
-            }
+            siblings[id]?.link.map { send(backend(server), on: $0) }
         }
     }
 

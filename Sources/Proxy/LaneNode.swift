@@ -293,7 +293,7 @@ public final class LaneNode {
             guard let known = recovery.servers[server.definition.name] else { continue }
             server.incarnation = known.incarnation
             server.recoveringFrom = known.recovering ? Set(Self.others(than: server, site)) : []
-            server.emptied = known.recovering ? 1 : 0  // whenever that was; siblings may know, and whether it was made good
+            server.lacking = known.recovering ? 1 : 0  // whenever that was; siblings may know, and whether it was made good
             (server.movedAt, server.clearedTo) = (known.movedAt, known.clearedTo)
             server.missedTooMany = known.cutOff  // what it missed was only in memory
         }

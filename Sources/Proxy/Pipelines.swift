@@ -90,7 +90,7 @@ extension LaneNode {
         if server.missedTooMany {
             // Later than whatever was told of it before, though the teller's clock may be ahead: who refills it must begin anew.
             noteEmptied(
-                server, at: max(HybridClock.stamp(atWall: now.wallMicroseconds), server.emptied + 1), from: others(than: server))
+                server, at: max(HybridClock.stamp(atWall: now.wallMicroseconds), server.lacking + 1), from: others(than: server))
             if known == nil {
                 say(.notice, "memcached is new here and is flushed before it is used server=\(server.definition.name)")
             } else if server.holdsMoved {

@@ -86,7 +86,7 @@ extension LaneNode {
     /// This lane, and no other, refills the server; and it can be done. Even if it knows nobody who could have what the server lost:
     /// others may wait to be told so.
     private func maySupervise(_ server: BackendServer) -> Bool {
-        state == .serving && server.emptied > server.refilledTo && mayGive(server)
+        state == .serving && server.lacking > server.refilledTo && mayGive(server)
             && owner(of: Array(server.definition.name.utf8)) == laneID
     }
 
@@ -111,7 +111,7 @@ extension LaneNode {
 
     /// Everything that others hold has been looked at: nobody need ask them any more.
     private func finishRefill(_ server: BackendServer) {
-        noteRefilled(server, server.emptied, server.incarnation ?? [])
+        noteRefilled(server, server.lacking, server.incarnation ?? [])
         for id in siblingIDs { siblings[id]?.link.map { send(refilled(server), on: $0) } }
     }
 
@@ -123,7 +123,7 @@ extension LaneNode {
     func noteRefilled(_ server: BackendServer, _ upTo: UInt64, _ incarnation: [UInt8]) {
         guard upTo > server.refilledTo else { return }
         server.refilledTo = upTo
-        guard server.emptied <= upTo else { return }
+        guard server.lacking <= upTo else { return }
         server.refilled = incarnation
         if let refill, refill.target == server.index { abandon(refill, "another lane has done it") }
         guard server.lacksItems else { return }
@@ -131,10 +131,15 @@ extension LaneNode {
         if server.isBackup { endRecovery(server) }
     }
 
-    /// A sibling knows when a server last lost what it held: that may be news.
-    func siblingSays(_ server: BackendServer, emptied stamp: UInt64) {
-        guard stamp > server.emptied else { return }
-        server.emptied = stamp
+    /// A sibling knows when a server last lost what it held, or came to lack something: that may be news.
+    func siblingSays(_ server: BackendServer, emptied: UInt64, lacking: UInt64) {
+        if emptied > server.emptied {
+            server.emptied = emptied
+            cannotGive(server, emptiedAt: emptied)
+        }
+        let stamp = max(lacking, emptied)
+        guard stamp > server.lacking else { return }
+        server.lacking = stamp
         guard stamp > server.refilledTo else { return }
         lack(server, from: others(than: server))
         logServer(server)
@@ -142,26 +147,33 @@ extension LaneNode {
 
     /// This lane has seen that a server came back empty, or has it flushed. Clocks may differ: it is later than what was made good.
     func noteEmptied(_ server: BackendServer, at stamp: UInt64, from sources: some Sequence<Int>) {
-        server.emptied = max(server.emptied, stamp, server.refilledTo + 1)
+        server.lacking = max(server.lacking, stamp, server.refilledTo + 1)
+        server.emptied = server.lacking
+        cannotGive(server, emptiedAt: server.emptied)
         lack(server, from: sources)
     }
 
-    /// A server has lost what it held: who was emptied before has nothing more to get from it.
+    /// A server has got keys that lived elsewhere; what it held it still holds.
+    func noteGained(_ server: BackendServer, at stamp: UInt64) {
+        server.lacking = max(server.lacking + 1, stamp, server.refilledTo + 1)
+        lack(server, from: others(than: server))
+    }
+
+    /// A server has lost what it held: who came to lack something before has nothing more to get from it.
     func cannotGive(_ server: BackendServer, emptiedAt stamp: UInt64) {
-        for other in servers where other.emptied <= stamp && other.recoveringFrom.remove(server.index) != nil {
+        for other in servers where other.lacking <= stamp && other.recoveringFrom.remove(server.index) != nil {
             if !other.recovering { logServer(other) }
         }
     }
 
     private func lack(_ server: BackendServer, from sources: some Sequence<Int>) {
-        cannotGive(server, emptiedAt: server.emptied)
-        // Nor have those anything of what it lost that were emptied since.
-        server.recoveringFrom = Set(sources.filter { servers[$0].emptied <= server.emptied })
+        // Those have nothing of it that were emptied since.
+        server.recoveringFrom = Set(sources.filter { servers[$0].emptied <= server.lacking })
         server.refilledFrom = []
         server.incompleteRefills = 0
         server.refilledAt = nil
         server.refilled = nil
-        if let refill, refill.target == server.index { abandon(refill, "it was emptied once more") }
+        if let refill, refill.target == server.index { abandon(refill, "it lacks more than when that began") }
     }
 
     /// The backup decides the writes of a refilled primary until no other lane reads there any more; one that was not heard so long

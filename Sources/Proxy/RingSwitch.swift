@@ -101,7 +101,7 @@ extension LaneNode {
                 if gains && server.holdsMoved && !isPlanted(.movedKeysKept) {
                     flushAnew(server)
                 } else if gains {
-                    noteEmptied(server, at: max(stamp, server.emptied + 1), from: others(than: server))
+                    noteGained(server, at: stamp)
                 }
                 if loses { server.movedAt = moment }
             }
@@ -137,12 +137,16 @@ extension LaneNode {
         server.retryAt = monotonic
     }
 
+    func backend(_ server: BackendServer) -> Message {
+        .backend(server: UInt16(server.index), cutOff: server.isBehind, emptied: server.emptied, lacking: server.lacking)
+    }
+
     /// Tells a sibling all that is known of the servers.
     func tellServers(_ sibling: Sibling) {
         guard let link = sibling.link else { return }
         for server in servers {
             tellCutOff(server)
-            send(.backend(server: UInt16(server.index), cutOff: server.isBehind, emptied: server.emptied), on: link)
+            send(backend(server), on: link)
             if server.refilledTo > 0 { send(refilled(server), on: link) }
             tellMoved(server, sibling)
         }

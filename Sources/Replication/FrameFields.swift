@@ -91,11 +91,12 @@ extension FrameCodec {
             queue.append(FrameType.refill.rawValue)
             queue.append(hops)
             append(key: key, into: queue)
-        case .backend(let server, let cutOff, let emptied):
+        case .backend(let server, let cutOff, let emptied, let lacking):
             queue.append(FrameType.backend.rawValue)
             queue.append(littleEndian: server)
             queue.append(cutOff ? 1 : 0)
             queue.append(littleEndian: emptied)
+            queue.append(littleEndian: lacking)
         case .refilled(let server, let upTo, let incarnation):
             queue.append(FrameType.refilled.rawValue)
             queue.append(littleEndian: server)
@@ -198,10 +199,10 @@ extension FrameCodec {
             guard let hops: UInt8 = reader.integer(), let key = key(&reader) else { return nil }
             return .refill(hops: hops, key: key)
         case .backend:
-            guard let server: UInt16 = reader.integer(), let cutOff = flag(&reader), let emptied: UInt64 = reader.integer() else {
-                return nil
-            }
-            return .backend(server: server, cutOff: cutOff, emptied: emptied)
+            guard let server: UInt16 = reader.integer(), let cutOff = flag(&reader), let emptied: UInt64 = reader.integer(),
+                let lacking: UInt64 = reader.integer()
+            else { return nil }
+            return .backend(server: server, cutOff: cutOff, emptied: emptied, lacking: lacking)
         case .refilled:
             guard let server: UInt16 = reader.integer(), let upTo: UInt64 = reader.integer(), let incarnation = bytes(&reader)
             else { return nil }

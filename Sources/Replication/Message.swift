@@ -162,9 +162,9 @@ public enum Message: Sendable, Equatable {
     case fetched(request: UInt64, answer: FetchAnswer)
     /// A recovering primary missed a key that the backup has; the owner may copy it.
     case refill(hops: UInt8, key: [UInt8])
-    /// A server (index over primaries, then backups) lacks writes of the speaker's, or no longer does; `recovering`: it came back empty,
-    /// or was flushed, while its backup may hold what it lost.
-    case backend(server: UInt16, cutOff: Bool, emptied: UInt64)
+    /// A server (index over primaries, then backups) lacks writes of the speaker's, or no longer does. `emptied`: when it last lost all that
+    /// it held; `lacking`: when it last came to lack something, by that or by gaining keys of others; as far as the speaker knows.
+    case backend(server: UInt16, cutOff: Bool, emptied: UInt64, lacking: UInt64)
     /// A server that had lost what it held has been refilled, for all emptyings up to this stamp; it was this incarnation.
     case refilled(server: UInt16, upTo: UInt64, incarnation: [UInt8])
 

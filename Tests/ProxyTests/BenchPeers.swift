@@ -94,6 +94,13 @@ extension Bench {
     }
 }
 
+extension Message {
+    /// A server that lacks what it lost, and no more.
+    static func backend(server: UInt16, cutOff: Bool, emptied: UInt64) -> Message {
+        .backend(server: server, cutOff: cutOff, emptied: emptied, lacking: emptied)
+    }
+}
+
 enum BenchError: Error {
     case notGreeted
     case notDialled

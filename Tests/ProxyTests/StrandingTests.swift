@@ -76,7 +76,7 @@ import Testing
             said = try bench.messages(link)
         }
         #expect(bench.node.servers.allSatisfy { !$0.isBehind })
-        let told = said.compactMap { if case .backend(let server, false, _) = $0 { server } else { nil } }
+        let told = said.compactMap { if case .backend(let server, false, _, _) = $0 { server } else { nil } }
         #expect(told == [0, 1])
         for name in ["cache1", "backup1"] {
             bench.bringUp(name)

@@ -73,7 +73,7 @@ let examples: [Message] = [
     .done(request: 79),
     .fetch(request: 80, key: Array("k".utf8), version: version), .fetched(request: 80, answer: .found(record)),
     .fetched(request: 80, answer: .unknown), .fetched(request: 80, answer: .superseded), .refill(hops: 1, key: Array("k".utf8)),
-    .backend(server: 3, cutOff: true, emptied: 7), .record(record),
+    .backend(server: 3, cutOff: true, emptied: 7, lacking: 8), .record(record),
     .promise(floor: 0x0102_0304_0506_0708, stamp: 0x1112_1314_1516_1718, wall: 0x2122_2324_2526_2728, committed: Position(17)),
     .acknowledge(Position(17)),
     .refilled(server: 3, upTo: 7, incarnation: Array("12.34".utf8)),
@@ -151,7 +151,7 @@ extension SeededRandom {
         case 12: .fetch(request: number(), key: key(), version: version())
         case 13: .fetched(request: number(), answer: [.found(record()), .unknown, .superseded][below(3)])
         case 14: .refill(hops: small(), key: key())
-        case 15: .backend(server: UInt16(truncatingIfNeeded: next()), cutOff: chance(0.5), emptied: number())
+        case 15: .backend(server: UInt16(truncatingIfNeeded: next()), cutOff: chance(0.5), emptied: number(), lacking: number())
         case 16, 17: .record(record())
         case 19: .refilled(server: UInt16(truncatingIfNeeded: next()), upTo: number(), incarnation: bytes(below(40)))
         case 20: .ring(inEffect: number(), next: number(), isDrained: chance(0.5))

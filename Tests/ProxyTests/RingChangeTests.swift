@@ -1,0 +1,378 @@
+import Configuration
+import Kernel
+import Memcache
+import Replication
+import Testing
+import WriteLog
+
+@testable import Proxy
+
+/// Servers that come and go while a lane runs: the group agrees, drains, and takes them together.
+@Suite struct RingChangeTests {
+    private static func plan(_ proxies: [String] = ["n1"], backup: Bool = false) -> BenchPlan {
+        var plan = BenchPlan()
+        plan.proxies = proxies
+        plan.hasBackup = backup
+        return plan
+    }
+
+    private static func with(_ primaries: Int, _ plan: BenchPlan) -> BenchPlan {
+        var plan = plan
+        plan.primaries = primaries
+        return plan
+    }
+
+    private static func digest(_ plan: BenchPlan) -> UInt64 { SiteRings(plan.federation, plan.site).digest }
+
+    /// The files are read, and say this.
+    private static func hangUp(_ bench: Bench, _ plan: BenchPlan) {
+        bench.step(.reconfigured(plan.federation, plan.site, listeners: bench.configuration.numberedListeners))
+        bench.settle()
+    }
+
+    /// A server that is new is flushed.
+    private static func bringUpNew(_ bench: Bench, _ name: String) {
+        bench.bringUp(name)
+        #expect(bench.commands(name).hasPrefix("flush_all\r\n"))
+        bench.answer(name, "OK\r\n")
+    }
+
+    private static func rings(_ messages: [Message]) -> [Message] {
+        messages.filter { if case .ring = $0 { true } else { false } }
+    }
+
+    // MARK: Alone
+
+    @Test("A lane by itself takes new servers when nothing is under way, and lets its clients go on when they have been tried")
+    func alone() {
+        let bench = Bench.serving(Self.plan())
+        let (writer, reader) = (bench.client(), bench.client())
+        bench.ask(writer, "set a 0 0 1\r\nx\r\n")
+        #expect(bench.commands("cache1") == "set a 0 0 1\r\nx\r\n")
+        Self.hangUp(bench, Self.with(2, Self.plan()))
+        let here = Self.keys(of: "cache1", in: Self.with(2, Self.plan()))[0]
+        #expect(bench.ask(reader, "get \(here)\r\nset \(here) 0 0 1\r\ny\r\n") == "")
+        #expect(bench.commands("cache1") == "", "the clients wait")
+        #expect(bench.dialled { $0 == .backend(HostPort(host: "cache2", port: 11211)) } == nil)
+        bench.answer("cache1", "STORED\r\n")
+        #expect(bench.heard(writer) == "STORED\r\n")
+        #expect(bench.commands("cache1") == "", "they wait for the new server")
+        Self.bringUpNew(bench, "cache2")
+        #expect(bench.commands("cache1") == "get \(here)\r\nset \(here) 0 0 1\r\ny\r\n")
+        #expect(bench.node.servers.map(\.definition.name) == ["cache1", "cache2"])
+        #expect(bench.lines.contains { $0.hasPrefix("ring changed servers=cache1,cache2 ") })
+    }
+
+    private static func keys(of name: String, in plan: BenchPlan) -> [String] {
+        let rings = SiteRings(plan.federation, plan.site)
+        return (0..<200).map { "key\($0)" }.filter { rings.primaries.servers[rings.primaries.server(for: $0)].name == name }
+    }
+
+    @Test("A new server that cannot be reached keeps the clients waiting no longer than it takes to find that out")
+    func unreachable() {
+        let bench = Bench.serving(Self.plan())
+        Self.hangUp(bench, Self.with(2, Self.plan()))
+        let key = Self.keys(of: "cache1", in: Self.with(2, Self.plan()))[0]
+        bench.ask(bench.client(), "get \(key)\r\n")
+        #expect(bench.commands("cache1") == "")
+        bench.lose(bench.backend("cache2"), "connection refused", .absent)
+        #expect(bench.commands("cache1") == "get \(key)\r\n")
+    }
+
+    @Test("A server that is removed is left, and what it has not answered is not waited for")
+    func removed() {
+        let bench = Bench.serving(Self.with(2, Self.plan()))
+        let gone = bench.backend("cache2")
+        Self.hangUp(bench, Self.plan())
+        #expect(bench.closed.contains(gone))
+        #expect(bench.node.servers.map(\.definition.name) == ["cache1"])
+        let key = Self.keys(of: "cache2", in: Self.with(2, Self.plan()))[0]
+        bench.ask(bench.client(), "get \(key)\r\n")
+        #expect(bench.commands("cache1") == "get \(key)\r\n")
+    }
+
+    @Test("Files that say what is in effect change nothing; and take back an offer that waits")
+    func takenBack() throws {
+        let plan = Self.plan(["n1", "n2"])
+        let bench = Bench.serving(plan)
+        let link = try bench.linkSibling()
+        Self.hangUp(bench, plan)
+        #expect(Self.rings(try bench.messages(link)).isEmpty)
+        Self.hangUp(bench, Self.with(2, plan))
+        #expect(
+            Self.rings(try bench.messages(link)) == [
+                .ring(inEffect: Self.digest(plan), next: Self.digest(Self.with(2, plan)), isDrained: false)
+            ])
+        Self.hangUp(bench, plan)
+        #expect(Self.rings(try bench.messages(link)) == [.ring(inEffect: Self.digest(plan), next: 0, isDrained: false)])
+    }
+
+    // MARK: Two of them
+
+    /// A lane with a sibling; both place keys by one primary, and this one has been told of two.
+    private func offered(backup: Bool = false) throws -> (bench: Bench, link: ConnectionID, old: UInt64, new: UInt64, after: BenchPlan) {
+        let plan = Self.plan(["n1", "n2"], backup: backup)
+        let bench = Bench.serving(plan)
+        let link = try bench.linkSibling()
+        let after = Self.with(2, plan)
+        let (old, new) = (Self.digest(plan), Self.digest(after))
+        bench.tell(link, .ring(inEffect: old, next: 0, isDrained: false))
+        Self.hangUp(bench, after)
+        _ = try bench.messages(link)
+        return (bench, link, old, new, after)
+    }
+
+    @Test("Nothing waits before every lane has the same offer; nothing is taken before every lane has drained")
+    func together() throws {
+        let (bench, link, old, new, after) = try offered()
+        let client = bench.client()
+        let ours = Bench.key(ownedBy: Bench.n1)
+        #expect(bench.ask(client, "get a\r\n") == "")
+        #expect(bench.commands("cache1") == "get a\r\n")
+        bench.tell(link, .ring(inEffect: old, next: new, isDrained: false))
+        #expect(Self.rings(try bench.messages(link)).isEmpty, "a read is under way")
+        bench.ask(client, "set \(ours) 0 0 1\r\nx\r\n")
+        bench.answer("cache1", "END\r\n")
+        #expect(bench.heard(client) == "END\r\n")
+        #expect(Self.rings(try bench.messages(link)) == [.ring(inEffect: old, next: new, isDrained: true)])
+        // What the sibling passes on waits, too, and so do records of other sites.
+        let command = Array("set \(ours) 0 0 1\r\ny\r\n".utf8)
+        let write = Write(effect: .store, shape: .line, key: Array(ours.utf8), command: command).forwarded
+        bench.tell(link, .forward(request: 7, hops: 1, stamp: 1, write: write))
+        #expect(bench.commands("cache1") == "")
+        #expect(bench.node.servers.count == 1)
+        bench.tell(link, .ring(inEffect: old, next: new, isDrained: true))
+        #expect(bench.node.servers.count == 2)
+        #expect(Self.rings(try bench.messages(link)) == [.ring(inEffect: new, next: 0, isDrained: false)])
+        Self.bringUpNew(bench, "cache2")
+        let there = Self.keys(of: "cache1", in: after).contains(ours) ? "cache1" : "cache2"
+        let sent = bench.commands(there)
+        #expect(sent.contains("set \(ours) 0 0 1\r\nx\r\n") && sent.contains("set \(ours) 0 0 1\r\ny\r\n"), "each once: \(sent)")
+        #expect(sent.components(separatedBy: "set ").count == 3)
+    }
+
+    @Test("What a sibling says of servers counts again when it has taken them, too; it is then told all")
+    func serversByNumber() throws {
+        let (bench, link, old, new, _) = try offered()
+        bench.tell(link, .ring(inEffect: old, next: new, isDrained: true))
+        Self.bringUpNew(bench, "cache2")
+        _ = try bench.messages(link)
+        bench.tell(link, .backend(server: 1, cutOff: true, emptied: 1 << 50))
+        #expect(bench.node.servers[1].cutOffAt.isEmpty, "it may mean another server")
+        bench.tell(link, .ring(inEffect: new, next: 0, isDrained: false))
+        let told = try bench.messages(link).compactMap { if case .backend(let server, _, _, _) = $0 { server } else { nil } }
+        #expect(told == [0, 1])
+        bench.tell(link, .backend(server: 1, cutOff: true, emptied: 0))
+        #expect(bench.node.servers[1].cutOffAt == [Bench.n2])
+    }
+
+    @Test("A sibling that has read other files after all puts the change off, and the clients go on")
+    func putOff() throws {
+        let (bench, link, old, new, _) = try offered()
+        bench.tell(link, .ring(inEffect: old, next: new, isDrained: false))
+        let client = bench.client()
+        bench.ask(client, "get a\r\n")
+        #expect(bench.commands("cache1") == "")
+        bench.tell(link, .ring(inEffect: old, next: 0, isDrained: false))
+        #expect(bench.commands("cache1") == "get a\r\n")
+        #expect(Self.rings(try bench.messages(link)).last == .ring(inEffect: old, next: new, isDrained: false))
+        bench.answer("cache1", "END\r\n")
+        bench.tell(link, .ring(inEffect: old, next: new, isDrained: true))
+        #expect(bench.node.servers.count == 2)
+    }
+
+    @Test("A lane that has drained goes forward without a sibling that is gone, but not before that is sure")
+    func sibling() throws {
+        let (bench, link, old, new, _) = try offered()
+        bench.tell(link, .ring(inEffect: old, next: new, isDrained: false))
+        bench.lose(link)
+        #expect(bench.node.servers.count == 1, "it may still write under the old rings")
+        bench.advance(milliseconds: 2_500)
+        #expect(bench.node.servers.count == 2)
+    }
+
+    @Test("A sibling that is not running is not waited for")
+    func absent() throws {
+        let plan = Self.plan(["n1", "n2"])
+        let bench = Bench.serving(plan)
+        bench.lose(try bench.dialledSibling(), "connection refused", .absent)
+        Self.hangUp(bench, Self.with(2, plan))
+        #expect(bench.node.servers.count == 2)
+    }
+
+    @Test("A sibling with other backups is refused")
+    func otherBackups() throws {
+        let bench = Bench.serving(Self.plan(["n1", "n2"]))
+        let link = try bench.linkSibling()
+        bench.tell(link, .ring(inEffect: 77, next: 0, isDrained: false))
+        #expect(try bench.messages(link).contains { if case .refuse(let why) = $0 { why.contains("backups") } else { false } })
+        #expect(bench.closed.contains(link))
+    }
+
+    @Test("A second reading of the files that comes while nobody can turn back is taken afterwards")
+    func secondReading() throws {
+        let (bench, link, old, new, after) = try offered()
+        bench.tell(link, .ring(inEffect: old, next: new, isDrained: false))
+        Self.hangUp(bench, Self.with(3, after))
+        bench.tell(link, .ring(inEffect: old, next: new, isDrained: true))
+        Self.bringUpNew(bench, "cache2")
+        #expect(bench.node.servers.count == 2)
+        #expect(
+            Self.rings(try bench.messages(link)).last
+                == .ring(inEffect: new, next: Self.digest(Self.with(3, after)), isDrained: false))
+    }
+
+    // MARK: What moves
+
+    @Test("A primary that gains keys lacks them: a miss there is asked of the backup")
+    func gains() {
+        let plan = Self.plan(backup: true)
+        let bench = Bench.serving(Self.with(2, plan))
+        let moved = bench.key(at: "cache2")
+        Self.hangUp(bench, plan)
+        let client = bench.client()
+        bench.ask(client, "get \(moved)\r\n")
+        #expect(bench.commands("cache1") == "get \(moved)\r\n")
+        bench.answer("cache1", "END\r\n")
+        #expect(bench.commands("backup1").hasPrefix("get \(moved)\r\n"))
+        bench.answer("backup1", "VALUE \(moved) 0 1\r\nx\r\nEND\r\n")
+        #expect(bench.heard(client) == "VALUE \(moved) 0 1\r\nx\r\nEND\r\n")
+    }
+
+    @Test("A server that gets keys back which it may still hold is flushed, unless it was cleared of them; the log remembers")
+    func back() {
+        let plan = Self.plan(backup: true)
+        let bench = Bench.serving(plan)
+        Self.hangUp(bench, Self.with(2, plan))
+        Self.bringUpNew(bench, "cache2")
+        #expect(bench.node.servers[0].holdsMoved)
+        let later = Bench(Self.with(2, plan), after: bench)
+        for name in ["cache1", "cache2", "backup1"] { later.bringUp(name) }
+        #expect(later.node.servers[0].holdsMoved)
+        let before = later.backend("cache1")
+        Self.hangUp(later, plan)
+        #expect(later.closed.contains(before))
+        later.bringUp("cache1")
+        #expect(later.commands("cache1").hasPrefix("flush_all\r\n"))
+    }
+
+    @Test("Where both pools change, the backups wait until the primaries have what they gained")
+    func bothPools() {
+        var plan = Self.plan(backup: true)
+        plan.refillKeysPerSecond = 1_000
+        let bench = Bench.serving(plan)
+        var site = Self.with(2, plan).site
+        site.backups.append(Backend(name: "backup2", weight: 1, address: HostPort(host: "backup2", port: 11211)))
+        bench.step(.reconfigured(Self.with(2, plan).federation, site, listeners: bench.configuration.numberedListeners))
+        bench.settle()
+        bench.bringUp("cache2")
+        #expect(bench.node.servers.map(\.definition.name) == ["cache1", "cache2", "backup1"])
+        #expect(bench.commands("cache2").hasPrefix("flush_all\r\n"))
+        bench.answer("cache2", "OK\r\n")
+        bench.advance(milliseconds: 200)
+        // The list of the backup's keys is empty.
+        let list = bench.backend("backup1")
+        bench.step(.connected(list))
+        bench.settle()
+        #expect(bench.heard(list).hasPrefix("lru_crawler metadump"))
+        #expect(bench.node.servers.count == 3, "the new primary is being refilled")
+        bench.receive(list, Array("END\r\n".utf8))
+        bench.advance(milliseconds: 400)
+        #expect(bench.node.servers.map(\.definition.name) == ["cache1", "cache2", "backup1", "backup2"])
+    }
+
+    // MARK: Restarts
+
+    @Test("A lane that starts with other servers flushes those that are new, and lets its clients in when it knows its siblings")
+    func restart() throws {
+        let plan = Self.plan(["n1", "n2"])
+        let before = Bench.serving(plan)
+        _ = try before.linkSibling()
+        let bench = Bench(Self.with(2, plan), after: before)
+        bench.bringUp("cache1")
+        Self.bringUpNew(bench, "cache2")
+        let client = bench.client()
+        bench.ask(client, "get a\r\n")
+        #expect(bench.commands("cache1") + bench.commands("cache2") == "", "a sibling may place keys by other servers")
+        bench.lose(try bench.dialledSibling(), "connection refused", .absent)
+        #expect((bench.commands("cache1") + bench.commands("cache2")).contains("get a\r\n"))
+    }
+
+    @Test("A lane that starts with other servers than its siblings waits until they have taken them, and tells them its own")
+    func restartAmongOthers() throws {
+        let plan = Self.plan(["n1", "n2"])
+        let bench = Bench(Self.with(2, plan))
+        let call = try bench.dialledSibling()
+        bench.step(.connected(call))
+        bench.settle()
+        var hello = bench.hello(.group, from: Bench.n2)
+        hello.ring = SiteRings(plan.federation, plan.site).fingerprint.encode()
+        bench.tell(call, .hello(hello))
+        #expect(bench.closed.contains(call))
+        bench.bringUp("cache1")
+        bench.bringUp("cache2")
+        let client = bench.client()
+        bench.ask(client, "get a\r\n")
+        bench.advance(milliseconds: 500)
+        #expect(!(bench.commands("cache1") + bench.commands("cache2")).contains("get a"))
+        #expect(bench.node.state == .joining)
+        let again = try bench.linkSibling()
+        bench.tell(again, .ring(inEffect: Self.digest(Self.with(2, plan)), next: 0, isDrained: false))
+        #expect((bench.commands("cache1") + bench.commands("cache2")).contains("get a\r\n"))
+    }
+
+    @Test("What the log says of the rings is read back; anything else is nothing")
+    func encoded() {
+        let rings = SiteRings(Self.with(3, Self.plan(backup: true)).federation, Self.with(3, Self.plan(backup: true)).site)
+        let bytes = rings.encode()
+        #expect(SiteRings(encoded: bytes)?.places(as: rings) == true)
+        for count in 0..<bytes.count { #expect(SiteRings(encoded: Array(bytes.prefix(count))) == nil) }
+        #expect(SiteRings(encoded: bytes + [0]) == nil)
+    }
+
+    // MARK: Clearing
+
+    @Test("What lives elsewhere is deleted where it lived, and nothing else; then everybody is told")
+    func clears() throws {
+        var plan = Self.plan()
+        plan.refillKeysPerSecond = 1_000
+        let bench = Bench.serving(plan)
+        Self.hangUp(bench, Self.with(2, plan))
+        Self.bringUpNew(bench, "cache2")
+        bench.advance(milliseconds: 2_500)
+        let list = bench.backend("cache1")
+        let main = try #require(bench.node.servers[0].connection)
+        #expect(list != main)
+        bench.step(.connected(list))
+        bench.settle()
+        let (stays, moved) = (Self.keys(of: "cache1", in: Self.with(2, plan)), Self.keys(of: "cache2", in: Self.with(2, plan)))
+        _ = bench.heard(main)
+        for round in 0..<3 {
+            #expect(bench.heard(list).hasPrefix("lru_crawler metadump"))
+            let keys = round == 0 ? [stays[0], moved[0], stays[1], moved[1]] : [stays[0], stays[1]]
+            let lines = keys.map { "key=\($0) exp=-1 la=1 cas=1 fetch=no cls=1 size=60\n" }.joined()
+            bench.receive(list, Array("\(lines)END\r\n".utf8))
+            bench.advance(milliseconds: 100)
+            let deletes = bench.heard(main).replacing("mn\r\n", with: "")
+            #expect(deletes == (round == 0 ? "md \(moved[0])\r\nmd \(moved[1])\r\n" : ""))
+            if round == 0 { bench.receive(main, Array("HD\r\nHD\r\n".utf8)) }
+            if !bench.node.servers[0].holdsMoved { break }
+        }
+        #expect(!bench.node.servers[0].holdsMoved)
+        #expect(bench.closed.contains(list))
+    }
+
+    @Test("When keys left a server, and that it was cleared, are known whoever says it first")
+    func movedStamps() throws {
+        let bench = Bench.serving(Self.plan(["n1", "n2"]))
+        let link = try bench.linkSibling()
+        bench.tell(link, .moved(server: 0, at: 10, clearedTo: 0))
+        #expect(bench.node.servers[0].holdsMoved)
+        bench.tell(link, .moved(server: 0, at: 9, clearedTo: 12))
+        #expect(!bench.node.servers[0].holdsMoved)
+        bench.tell(link, .moved(server: 0, at: 11, clearedTo: 0))
+        #expect(!bench.node.servers[0].holdsMoved)
+        bench.tell(link, .moved(server: 9, at: 11, clearedTo: 0))
+        #expect(bench.closed.contains(link))
+    }
+}
