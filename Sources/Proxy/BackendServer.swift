@@ -165,6 +165,9 @@ final class BackendServer {
     /// When keys last left it for other servers, and up to when it has been cleared of such: as stamps, by whoever knows of the latest.
     var movedAt: UInt64 = 0
     var clearedTo: UInt64 = 0
+    /// It would have to be flushed, being new here, or having got keys back; but siblings may have done that, and use it already. Until that
+    /// is known the lane serves nobody.
+    var mayBeInUse = false
     /// Siblings whose writes it lacks.
     var cutOffAt: Set<LaneID> = []
     /// What was last told to the siblings.

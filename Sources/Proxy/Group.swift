@@ -145,6 +145,7 @@ extension LaneNode {
         guard hello.purpose == .group, let sibling = siblings[hello.lane], let ring = try? RingFingerprint.decode(hello.ring),
             ring != rings.fingerprint
         else { return }
+        sibling.otherRing = ring
         hasOtherRings(sibling)
         if !link.dialled { send(.hello(self.hello(.group, resume: .zero)), on: link) }
     }
@@ -197,6 +198,8 @@ extension LaneNode {
         sibling.toldStable = false
         sibling.attempts = 0
         sibling.unreachable = false
+        sibling.isAbsent = false
+        sibling.differedAt = nil
         sibling.heardAt = monotonic
         sibling.clockHeard = 0
         (sibling.rings, sibling.nextRings, sibling.isDrained) = (nil, 0, false)
@@ -230,6 +233,7 @@ extension LaneNode {
         if sibling.pending === link {
             sibling.pending = nil
             sibling.unreachable = true
+            sibling.isAbsent = link.cause == .absent
             retryLater(sibling)
             if state == .joining { membershipChanged() }
             if link.cause == .absent { askOthers(sibling) }

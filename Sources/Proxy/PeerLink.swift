@@ -1,6 +1,7 @@
 import DequeModule
 import Kernel
 import Replication
+import Ring
 
 /// A connection to another lane, of the own group or of another site.
 ///
@@ -60,8 +61,9 @@ final class Sibling {
     /// The digest of the rings that it has said it places keys by, and of those that it was told to take; nil before it has said so on this link.
     var rings: UInt64?
     var nextRings: UInt64 = 0
-    /// When it was last found to have others, in monotonic microseconds.
+    /// When it was last found to have others, in monotonic microseconds; and the ring that it greeted with then.
     var differedAt: UInt64?
+    var otherRing: RingFingerprint?
     /// It does nothing under the former any more.
     var isDrained = false
     /// It has said on this link what is stable.
@@ -75,6 +77,8 @@ final class Sibling {
     var attempts = 0
     /// Dialling failed since the last link: it is not merely slow.
     var unreachable = false
+    /// … because nobody listens there: its process does not run.
+    var isAbsent = false
 
     init(id: LaneID) { self.id = id }
 

@@ -19,7 +19,7 @@ extension LaneNode {
         let keyWork = workFor(key)
         let entry = index[key]
         let operation = Operation(
-            kind: .copy, key: key, version: entry?.version ?? Version(stamp: stableFloor, origin: laneID), effect: .store,
+            kind: .copy, key: key, version: entry?.version ?? Version(stamp: max(stableFloor, 1), origin: laneID), effect: .store,
             content: .value, completion: .nobody, at: place)
         operation.touch = entry?.touch ?? .zero
         operation.touchExpiry = entry?.touchExpiry ?? 0

@@ -86,9 +86,9 @@ extension LaneNode {
         sibling.link.map { send(.ring(inEffect: rings.digest, next: next, isDrained: ringChange.phase == .drained), on: $0) }
     }
 
-    /// What a server is just being given back by the other pool must not be lost by changing that.
+    /// What a server is just being given back by the other pool must not be lost by changing that; unless the siblings have gone ahead.
     private var isReadyForRings: Bool {
-        guard ringChange.phase == .offered, !ringChange.isTold, let target = ringChange.target,
+        guard ringChange.phase == .offered, !ringChange.isTold, !learnsRings, let target = ringChange.target,
             configuration.site.refillKeysPerSecond > 0
         else { return true }
         let isBackups = target.rings.fingerprint == rings.fingerprint
@@ -118,24 +118,40 @@ extension LaneNode {
     /// The sibling counts servers as this lane does.
     func countsAlike(_ sibling: Sibling) -> Bool { sibling.rings == nil || sibling.rings == rings.digest }
 
-    /// True for one that will not do anything any more under the rings that it had.
-    private func isGone(_ sibling: Sibling) -> Bool {
-        guard !sibling.isAlive else { return false }
-        let patience = UInt64(configuration.site.times.siblingTimeoutMilliseconds) * 1_000
-        return sibling.unreachable && sibling.pending == nil
-            || monotonic - min(max(sibling.heardAt ?? 0, startedAt), monotonic) > patience
+    /// Has not been heard for so long, and not for want of listening.
+    private func isSilent(_ sibling: Sibling, microseconds: UInt64) -> Bool {
+        !sibling.isAlive && monotonic - min(max(sibling.heardAt ?? 0, joiningSince), monotonic) > microseconds
     }
 
-    private func has(_ sibling: Sibling, _ target: RingChange.Target) -> Bool { sibling.rings == target.rings.digest }
+    /// Its process does not run.
+    private func isAbsent(_ sibling: Sibling) -> Bool { !sibling.isAlive && sibling.isAbsent && sibling.pending == nil }
 
+    /// It has taken the rings already, or has started with them.
+    private func isAhead(_ sibling: Sibling, _ target: RingChange.Target) -> Bool {
+        if sibling.isAlive { return sibling.rings == target.rings.digest }
+        guard differsNow(sibling) else { return false }
+        return sibling.rings == target.rings.digest || sibling.otherRing == target.rings.fingerprint
+    }
+
+    /// It has been heard of lately, and placed keys by other rings than this lane.
+    private func differsNow(_ sibling: Sibling) -> Bool {
+        sibling.differedAt.map { monotonic - $0 <= siblingPatienceMicroseconds } ?? false
+    }
+
+    /// It has the same offer. One that is silent may be cut off, and serve: that it is dead is believed after a long time only.
     private func agrees(_ sibling: Sibling, _ target: RingChange.Target) -> Bool {
-        isPlanted(.ringsAtOnce) || isGone(sibling) || has(sibling, target)
-            || (sibling.isAlive && sibling.nextRings == target.rings.digest)
+        if isAhead(sibling, target) { return true }
+        if sibling.isAlive { return sibling.nextRings == target.rings.digest }
+        return isAbsent(sibling) || isSilent(sibling, microseconds: Limits.ringPatienceMicroseconds)
     }
 
+    /// It does nothing any more under the rings that it had. Clients wait for this to be so: a sibling that is lost now counts as dead as
+    /// soon as it does for everything else.
     private func lets(_ sibling: Sibling, _ target: RingChange.Target) -> Bool {
-        isPlanted(.ringsAtOnce) || isGone(sibling) || has(sibling, target)
-            || (sibling.isAlive && sibling.nextRings == target.rings.digest && sibling.isDrained)
+        if isAhead(sibling, target) { return true }
+        if sibling.isAlive { return sibling.nextRings == target.rings.digest && sibling.isDrained }
+        let patience = UInt64(configuration.site.times.siblingTimeoutMilliseconds) * 1_000
+        return isAbsent(sibling) || (!differsNow(sibling) && isSilent(sibling, microseconds: patience))
     }
 
     // MARK: At the start
@@ -149,15 +165,19 @@ extension LaneNode {
         say(.warning, "lane waits: \(sibling.id) places keys by other servers. Have its proxy read the same files (SIGHUP)")
     }
 
-    /// Serves as soon as a sibling has the same rings, or nobody is there who could have others.
+    /// Serves as soon as a sibling serves by the same rings, or nobody is there who could serve by others: of two lanes that have just
+    /// started neither knows more than the other.
     func goOnLearningRings() {
         let others = siblingIDs.compactMap { siblings[$0] }
-        let hasTwin = others.contains { $0.isAlive && $0.rings == rings.digest }
-        let isAlone = others.allSatisfy { sibling in
-            isGone(sibling) && sibling.differedAt.map { monotonic - $0 > siblingPatienceMicroseconds } ?? true
+        let hasExample = others.contains { $0.isServing && $0.rings == rings.digest }
+        let nobodyDiffers = others.allSatisfy { sibling in
+            if sibling.isAlive { return sibling.rings == rings.digest }
+            let patience = UInt64(configuration.site.times.siblingTimeoutMilliseconds) * 1_000
+            return !differsNow(sibling) && (isAbsent(sibling) || isSilent(sibling, microseconds: patience))
         }
-        guard hasTwin || isAlone else { return }
+        guard hasExample || nobodyDiffers else { return }
         learnsRings = false
+        useServers(hasExample: hasExample)
         membershipChanged()
         admitAgain()
     }
@@ -172,22 +192,23 @@ extension LaneNode {
         if ringChange.phase == .offered {
             guard isReadyForRings else { return complain(others, target) }
             if !ringChange.isTold { tellRings() }
-            guard others.allSatisfy({ agrees($0, target) }) else { return complain(others, target) }
+            guard others.allSatisfy({ agrees($0, target) }) || isPlanted(.ringsAtOnce) else { return complain(others, target) }
             ringChange.phase = .draining
             ringChange.drainingSince = monotonic
             if let refill { abandon(refill, "the ring changes") }
             if let clearing { abandon(clearing, "the ring changes") }
         }
-        if !others.allSatisfy({ agrees($0, target) }) && !others.contains(where: { has($0, target) }) { return goBack() }
+        let hasDissenter = others.contains { $0.isAlive && $0.rings != nil && !agrees($0, target) } && !isPlanted(.ringsAtOnce)
+        if hasDissenter && !others.contains(where: { isAhead($0, target) }) { return goBack() }
         if ringChange.phase == .draining {
             guard isAtRest else { return complain(others, target) }
             ringChange.phase = .drained
             tellRings()
         }
-        guard others.allSatisfy({ lets($0, target) }) else { return complain(others, target) }
+        guard others.allSatisfy({ lets($0, target) }) || isPlanted(.ringsAtOnce) else { return complain(others, target) }
         takeRings(target)
         tellRings()
-        for sibling in others where has(sibling, target) { tellServers(sibling) }
+        for sibling in others where isAhead(sibling, target) { tellServers(sibling) }
     }
 
     /// Nothing was sent to a memcached that a client, a write or a copy still waits for.

@@ -26,7 +26,7 @@ extension LaneNode {
             let known = wereServers.first { $0.isBackup == isBackup && $0.definition.name == definition.name }
             let server = known ?? BackendServer(index: place, isBackup: isBackup, definition: definition)
             server.reweigh(as: definition)
-            if known == nil { server.missEverything() }
+            if known == nil { flushUnlessInUse(server) }
             next.append(server)
         }
         for server in wereServers where !next.contains(where: { $0 === server }) {
@@ -94,12 +94,12 @@ extension LaneNode {
         ]
         if let before = old.backups, let after = rings.backups { moves.append((true, RingDifference(from: before, to: after))) }
         for (isBackup, moved) in moves {
-            for server in servers where server.isBackup == isBackup && !server.missedTooMany {
+            for server in servers where server.isBackup == isBackup && !server.missedTooMany && !server.mayBeInUse {
                 let (gains, loses) = (
                     moved.gaining.contains(server.definition.name), moved.losing.contains(server.definition.name)
                 )
                 if gains && server.holdsMoved && !isPlanted(.movedKeysKept) {
-                    flushAnew(server)
+                    flushUnlessInUse(server)
                 } else if gains {
                     noteGained(server, at: stamp)
                 }
@@ -110,24 +110,31 @@ extension LaneNode {
 
     /// The files that a lane starts with have other servers than those that its log knows.
     func noteRestart(from old: SiteRings) {
+        learnsRings = !siblingIDs.isEmpty
         for server in servers {
             let pool = server.isBackup ? old.backupFingerprint.servers : old.fingerprint.servers
-            if !pool.contains(where: { $0.name == server.definition.name }) { server.missEverything() }
+            if !pool.contains(where: { $0.name == server.definition.name }) { flushUnlessInUse(server) }
         }
         noteMoves(from: old)
-        learnsRings = !siblingIDs.isEmpty
         say(.notice, "the rings have changed since this lane last ran")
     }
 
     /// Says in the log by which rings keys are placed, as soon as there is room.
     func logRings() {
         ringsLogged = false
-        guard log.hasRoom(forBytes: ringsBytes, owed: owedBytes) else { return }
+        guard !learnsRings, log.hasRoom(forBytes: ringsBytes, owed: owedBytes) else { return }
         ringsLogged = true
         log.append(LogRecord(kind: .rings, payload: rings.encode()))
     }
 
     var ringsBytes: Int { LogRecord.encodedBytes(keyBytes: 0, payloadBytes: rings.encode().count) }
+
+    /// Nobody knows what the server holds: it is flushed before it is used, by every lane; but not by one that has come late, when others
+    /// use it already.
+    private func flushUnlessInUse(_ server: BackendServer) {
+        server.mayBeInUse = learnsRings
+        if !learnsRings { flushAnew(server) }
+    }
 
     /// Flushes a server as one that has missed too much.
     private func flushAnew(_ server: BackendServer) {
@@ -135,6 +142,22 @@ extension LaneNode {
         drop(server, "it is flushed: it may hold what lived on it before", .notice)
         server.attempts = 0
         server.retryAt = monotonic
+    }
+
+    /// The lane knows its siblings: what one that serves by the same rings uses is used; it has flushed what had to be.
+    func useServers(hasExample: Bool) {
+        for server in servers where server.mayBeInUse {
+            server.mayBeInUse = false
+            if hasExample {
+                noteGained(server, at: HybridClock.stamp(atWall: now.wallMicroseconds))
+            } else {
+                flushAnew(server)
+                if server.phase == .idle { connect(server) }
+                // The clients go on when it has been tried.
+                if ringChange.phase == .none { ringChange = RingChange(phase: .opening, drainingSince: monotonic) }
+            }
+        }
+        logRings()
     }
 
     func backend(_ server: BackendServer) -> Message {

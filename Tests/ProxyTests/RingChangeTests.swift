@@ -30,11 +30,14 @@ import WriteLog
         bench.settle()
     }
 
-    /// A server that is new is flushed.
-    private static func bringUpNew(_ bench: Bench, _ name: String) {
+    /// A server that is new is flushed; returns what else it is sent.
+    @discardableResult
+    private static func bringUpNew(_ bench: Bench, _ name: String) -> String {
         bench.bringUp(name)
-        #expect(bench.commands(name).hasPrefix("flush_all\r\n"))
+        let sent = bench.commands(name)
+        #expect(sent.hasPrefix("flush_all\r\n"))
         bench.answer(name, "OK\r\n")
+        return sent
     }
 
     private static func rings(_ messages: [Message]) -> [Message] {
@@ -110,7 +113,9 @@ import WriteLog
     // MARK: Two of them
 
     /// A lane with a sibling; both place keys by one primary, and this one has been told of two.
-    private func offered(backup: Bool = false) throws -> (bench: Bench, link: ConnectionID, old: UInt64, new: UInt64, after: BenchPlan) {
+    private func offered(backup: Bool = false) throws -> (
+        bench: Bench, link: ConnectionID, old: UInt64, new: UInt64, after: BenchPlan
+    ) {
         let plan = Self.plan(["n1", "n2"], backup: backup)
         let bench = Bench.serving(plan)
         let link = try bench.linkSibling()
@@ -188,6 +193,21 @@ import WriteLog
         bench.lose(link)
         #expect(bench.node.servers.count == 1, "it may still write under the old rings")
         bench.advance(milliseconds: 2_500)
+        #expect(bench.node.servers.count == 2)
+    }
+
+    @Test("A silent sibling may only be cut off: it is waited for a minute before anybody waits for the change")
+    func silent() throws {
+        let (bench, link, _, _, _) = try offered()
+        bench.lose(link)
+        bench.advance(milliseconds: 55_000)
+        #expect(bench.node.servers.count == 1)
+        #expect(bench.lines.contains { $0.hasPrefix("ring change waits seconds=") && $0.contains("for=n2/0") })
+        let client = bench.client()
+        bench.ask(client, "get a\r\n")
+        #expect(bench.commands("cache1") == "get a\r\n")
+        bench.answer("cache1", "END\r\n")
+        bench.advance(milliseconds: 10_000)
         #expect(bench.node.servers.count == 2)
     }
 
@@ -289,13 +309,29 @@ import WriteLog
         let before = Bench.serving(plan)
         _ = try before.linkSibling()
         let bench = Bench(Self.with(2, plan), after: before)
-        bench.bringUp("cache1")
-        Self.bringUpNew(bench, "cache2")
+        for name in ["cache1", "cache2"] { bench.bringUp(name) }
         let client = bench.client()
         bench.ask(client, "get a\r\n")
         #expect(bench.commands("cache1") + bench.commands("cache2") == "", "a sibling may place keys by other servers")
         bench.lose(try bench.dialledSibling(), "connection refused", .absent)
-        #expect((bench.commands("cache1") + bench.commands("cache2")).contains("get a\r\n"))
+        #expect(bench.commands("cache1") == "")
+        let sent = Self.bringUpNew(bench, "cache2")
+        #expect((bench.commands("cache1") + sent).contains("get a\r\n"))
+    }
+
+    @Test("A lane that starts late does not flush what a sibling uses already (seed 370992)")
+    func restartLate() throws {
+        let plan = Self.plan(["n1", "n2"])
+        let before = Bench.serving(plan)
+        _ = try before.linkSibling()
+        let bench = Bench(Self.with(2, plan), after: before)
+        for name in ["cache1", "cache2"] { bench.bringUp(name) }
+        let client = bench.client()
+        bench.ask(client, "get a\r\n")
+        let link = try bench.linkSibling()
+        bench.tell(link, .ring(inEffect: Self.digest(Self.with(2, plan)), next: 0, isDrained: false))
+        let sent = bench.commands("cache1") + bench.commands("cache2")
+        #expect(sent.contains("get a\r\n") && !sent.contains("flush_all"))
     }
 
     @Test("A lane that starts with other servers than its siblings waits until they have taken them, and tells them its own")
@@ -374,5 +410,100 @@ import WriteLog
         #expect(!bench.node.servers[0].holdsMoved)
         bench.tell(link, .moved(server: 9, at: 11, clearedTo: 0))
         #expect(bench.closed.contains(link))
+    }
+
+    // MARK: What the simulator found
+
+    @Test("A lane that was paused does not take its siblings for gone because it could not hear them (seed 360982)")
+    func paused() throws {
+        let (bench, link, _, _, _) = try offered()
+        bench.pause(milliseconds: 5_000)
+        bench.advance(milliseconds: 50)
+        #expect(bench.closed.contains(link))
+        #expect(bench.node.servers.count == 1)
+        bench.advance(milliseconds: 5_000)
+        #expect(bench.node.servers.count == 1, "it may only be cut off, and serve (seed 370497)")
+        bench.lose(try bench.dialledSibling(), "connection refused", .absent)
+        #expect(bench.node.servers.count == 2)
+    }
+
+    @Test(
+        "Two lanes that start with other servers than a third wait for it both: neither is an example to the other (seed 360297)")
+    func noExample() throws {
+        let plan = Self.plan(["n1", "n2", "n3"])
+        let bench = Bench(Self.with(2, plan))
+        let n3 = PeerIdentity(federation: "shop", site: "north", proxy: "n3")
+        let twin = try bench.dialledSibling()
+        let calledN3 = bench.dialled { if case .peer(n3, _, _) = $0 { true } else { false } }
+        let third = try #require(calledN3)
+        for call in [twin, third] {
+            bench.step(.connected(call))
+            bench.settle()
+        }
+        var hello = bench.hello(.group, from: LaneID(site: SiteID(1), proxy: 3, lane: 0))
+        hello.ring = SiteRings(plan.federation, plan.site).fingerprint.encode()
+        bench.tell(third, .hello(hello))
+        let mine = Self.digest(Self.with(2, plan))
+        let alive = Message.heartbeat(stamp: 1, state: .joining, floor: 0, groupFloor: 0, stable: 0, sentAt: 0, echo: .max)
+        bench.tell(
+            twin, .hello(bench.hello(.group, from: Bench.n2)), .ring(inEffect: mine, next: 0, isDrained: false),
+            .dumped(sequence: 0))
+        bench.tell(twin, .mirrored(sequence: 0), alive)
+        bench.bringUp("cache1")
+        bench.bringUp("cache2")
+        bench.advance(milliseconds: 500)
+        #expect(bench.node.state == .joining)
+        bench.tell(twin, .heartbeat(stamp: 1, state: .serving, floor: 0, groupFloor: 0, stable: 0, sentAt: 0, echo: .max))
+        bench.advance(milliseconds: 100)
+        #expect(!bench.node.learnsRings, "one that serves is an example")
+    }
+
+    @Test("A server that gains keys still has what it had: who lacks that goes on taking it from there (seed 361342)")
+    func stillGives() {
+        let plan = Self.plan(backup: true)
+        let bench = Bench.serving(Self.with(2, plan))
+        bench.lose(bench.backend("backup1"))
+        bench.advance(milliseconds: 500)
+        bench.bringUp("backup1", pid: 2, startedAt: 2_000)
+        #expect(bench.node.servers[2].recoveringFrom == [0, 1])
+        Self.hangUp(bench, plan)
+        #expect(bench.node.servers.map(\.definition.name) == ["cache1", "backup1"])
+        #expect(bench.node.servers[1].recoveringFrom == [0], "by its new number")
+        #expect(bench.node.servers[0].recoveringFrom == [1])
+    }
+
+    @Test(
+        "That a server has restarted does not say that it holds nothing of what has moved: it may have been written since (seed 351310)"
+    )
+    func restartedServer() {
+        let plan = Self.plan(backup: true)
+        let bench = Bench.serving(plan)
+        Self.hangUp(bench, Self.with(2, plan))
+        Self.bringUpNew(bench, "cache2")
+        #expect(bench.node.servers[0].holdsMoved)
+        bench.lose(bench.backend("cache1"))
+        bench.advance(milliseconds: 500)
+        bench.bringUp("cache1", pid: 2, startedAt: 2_000)
+        #expect(bench.node.servers[0].holdsMoved)
+    }
+
+    @Test("A copy that is made before anything is stable is told in words that a sibling understands (seed 360297)")
+    func copyBeforeStable() throws {
+        let plan = Self.plan(["n1", "n2"], backup: true)
+        let bench = Bench.serving(plan)
+        let link = try bench.linkSibling()
+        bench.lose(bench.backend("cache1"))
+        bench.advance(milliseconds: 500)
+        bench.tell(link, .heartbeat(stamp: 1, state: .serving, floor: 0, groupFloor: 0, stable: 0, sentAt: 0, echo: .max))
+        bench.bringUp("cache1", pid: 2, startedAt: 2_000)
+        #expect(bench.node.stableFloor == 0)
+        let ours = Bench.key(ownedBy: Bench.n1)
+        _ = (bench.commands("cache1"), bench.commands("backup1"), try bench.messages(link))
+        bench.tell(link, .refill(hops: 1, key: Array(ours.utf8)))
+        #expect(bench.commands("backup1").contains("mg \(ours) "))
+        bench.answer("backup1", "VA 1 s1 f0 t-1 c4\r\nx\r\n")
+        bench.answer("cache1", "HD\r\n")
+        let told = try bench.messages(link).compactMap { if case .mirror(_, let tops) = $0 { tops } else { nil } }
+        #expect(told.map(\.key) == [Array(ours.utf8)] && told.allSatisfy { $0.version > .zero })
     }
 }

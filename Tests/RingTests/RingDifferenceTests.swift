@@ -23,7 +23,9 @@ import Testing
         let difference = RingDifference(from: old, to: new)
         var sampled = RingDifference(from: old, to: old)
         for number in 0..<50_000 {
-            let (from, to) = (old.servers[old.server(for: "key\(number)")].name, new.servers[new.server(for: "key\(number)")].name)
+            let (from, to) = (
+                old.servers[old.server(for: "key\(number)")].name, new.servers[new.server(for: "key\(number)")].name
+            )
             if from != to {
                 sampled.losing.insert(from)
                 sampled.gaining.insert(to)
