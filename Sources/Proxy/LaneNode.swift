@@ -291,7 +291,7 @@ public final class LaneNode {
         for (key, record) in recovery.doubts { doubts[key] = Self.recovered(record, at: now) }
         for server in servers {
             guard let known = recovery.servers[server.definition.name] else { continue }
-            server.incarnation = known.incarnation
+            server.incarnation = known.incarnation.isEmpty ? nil : known.incarnation  // it may never have been met
             server.recoveringFrom = known.recovering ? Set(Self.others(than: server, site)) : []
             server.lacking = known.recovering ? 1 : 0  // whenever that was; siblings may know, and whether it was made good
             (server.movedAt, server.clearedTo) = (known.movedAt, known.clearedTo)

@@ -383,12 +383,12 @@ extension LaneNode {
     /// What a restart must know of a server; as soon as the log has room for it.
     func logServer(_ server: BackendServer) {
         server.isLogged = false
-        guard let incarnation = server.incarnation, log.hasRoom(forBytes: 512, owed: owedBytes) else { return }
+        guard server.incarnation != nil || server.missedTooMany, log.hasRoom(forBytes: 512, owed: owedBytes) else { return }
         server.isLogged = true
         log.append(
             LogRecord(
                 kind: .backendState, version: Version(stamp: server.movedAt, origin: laneID),
                 clientFlags: (server.recovering ? 1 : 0) | (server.isBehind ? 2 : 0), reference: server.clearedTo,
-                key: Array(server.definition.name.utf8), payload: incarnation))
+                key: Array(server.definition.name.utf8), payload: server.incarnation ?? []))
     }
 }

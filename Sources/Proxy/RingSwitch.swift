@@ -47,8 +47,8 @@ extension LaneNode {
         for server in servers where server.phase == .idle {
             if server.missedTooMany || monotonic >= server.retryAt { connect(server) }
         }
-        logRings()
         for server in servers { logServer(server) }
+        logRings()
         observe(.ringsTaken)
     }
 

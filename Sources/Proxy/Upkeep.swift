@@ -187,8 +187,8 @@ extension LaneNode {
         guard log.hasRoom(forBytes: 4_096, owed: owedBytes) else { return }
         // Renewed well before it is reached, and so seldom that an idle lane writes next to nothing.
         if ceiling < ceiling(ahead: Limits.ceilingAheadMicroseconds / 2) { logCeiling() }
-        if !ringsLogged { logRings() }
         for server in servers where !server.isLogged { logServer(server) }
+        if !ringsLogged { logRings() }
         for site in siteOrder {
             // One at a time: a newer one before the last is synced would put off for ever what slow disks make durable.
             guard let sender = senders[site], sender.acknowledged > sender.logged, sender.loggedAt <= log.synced else { continue }
@@ -270,8 +270,8 @@ extension LaneNode {
             sender.logged = sender.acknowledged
             sender.loggedAt = log.tail
         }
-        logRings()
         for server in servers { logServer(server) }
+        logRings()
         carriedAt = log.tail
     }
 

@@ -414,6 +414,16 @@ import WriteLog
 
     // MARK: What the simulator found
 
+    @Test("A server that is new is flushed although the lane was killed before it met it (seed 373199)")
+    func killedBeforeFlush() {
+        let plan = Self.plan()
+        let before = Bench.serving(plan)
+        Self.hangUp(before, Self.with(2, plan))
+        let bench = Bench(Self.with(2, plan), after: before)
+        bench.bringUp("cache1")
+        Self.bringUpNew(bench, "cache2")
+    }
+
     @Test("A lane that was paused does not take its siblings for gone because it could not hear them (seed 360982)")
     func paused() throws {
         let (bench, link, _, _, _) = try offered()
