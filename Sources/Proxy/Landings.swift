@@ -98,7 +98,7 @@ extension LaneNode {
         begin(operation, keyWork)
         for server in keyWork.place.both {
             guard servers[server].acceptsWrites else {
-                noteMissed(servers[server], record.key, assertion && content == .touch ? .touched : .missed)
+                noteMissed(servers[server], record.key, isForTouchOnly(requester) ? .touched : .missed)
                 continue
             }
             operation.outstanding += 1
@@ -110,6 +110,12 @@ extension LaneNode {
             }
         }
         landedIfDone(operation)
+    }
+
+    /// It is wanted by a lane that knows of a key's touch, and not whether its value has been replaced since.
+    private func isForTouchOnly(_ requester: Requester) -> Bool {
+        guard case .assertion(let request) = requester, case .top(.touched)? = assertions[request]?.task else { return false }
+        return true
     }
 
     private func logApplied(_ operation: Operation, _ record: ReplicatedRecord) {

@@ -85,6 +85,24 @@ import Testing
         #expect(bench.node.servers.allSatisfy { $0.isUp })
     }
 
+    @Test("A touch that it was given to write, for servers that it has lost too, goes on as what they missed (seed 351698)")
+    func handsOverTouch() throws {
+        let bench = Bench.serving(Self.plan)
+        let link = try bench.linkSibling()
+        loseServers(bench)
+        let touch = Version(stamp: HybridClock.stamp(atWall: bench.now.wallMicroseconds), origin: Bench.n2)
+        let tops = KeyTops(
+            key: Array(ours.utf8), version: .zero, content: .none, touch: touch,
+            touchExpiry: bench.now.wallMicroseconds + 60_000_000,
+            holder: Bench.n2)
+        bench.tell(link, .assert(request: 7, hops: 1, cause: .missed, doubted: .zero, tops: tops))
+        let asked = try live(bench, link, milliseconds: 1_400).compactMap {
+            if case .assert(_, _, let cause, _, let tops) = $0 { (cause: cause, touch: tops.touch) } else { nil }
+        }
+        #expect(asked.map(\.cause) == [.missed], "only the touched one is let go of by an owner that does not know it any more")
+        #expect(asked.first?.touch == touch)
+    }
+
     @Test("What it owes is not lost when it must own the keys again before they were written")
     func ownsAgain() throws {
         let bench = Bench.serving(Self.plan)
