@@ -202,7 +202,7 @@ extension LaneNode {
         sibling.differedAt = nil
         sibling.heardAt = monotonic
         sibling.clockHeard = 0
-        (sibling.rings, sibling.nextRings, sibling.isDrained) = (nil, 0, false)
+        (sibling.rings, sibling.nextRings, sibling.ringProgress) = (nil, 0, .offered)
         link.echoedAt = monotonic
         say(.notice, "sibling linked lane=\(sibling.id)")
         tellRings(sibling)
@@ -340,8 +340,8 @@ extension LaneNode {
             server(Int(place), link).map { noteRefilled($0, upTo, incarnation) }
         case .moved(let place, let at, let clearedTo):
             server(Int(place), link).map { noteMoved($0, at: at, clearedTo: clearedTo) }
-        case .ring(let inEffect, let next, let isDrained):
-            siblingSays(sibling, rings: inEffect, next: next, isDrained: isDrained, link)
+        case .ring(let inEffect, let next, let progress):
+            siblingSays(sibling, rings: inEffect, next: next, progress, link)
         case .hello, .refuse, .record, .promise, .acknowledge: refuse(link, "a message has no place on a group link")
         }
     }

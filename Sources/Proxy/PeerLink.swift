@@ -64,8 +64,8 @@ final class Sibling {
     /// When it was last found to have others, in monotonic microseconds; and the ring that it greeted with then.
     var differedAt: UInt64?
     var otherRing: RingFingerprint?
-    /// It does nothing under the former any more.
-    var isDrained = false
+    /// How far it is with taking the latter.
+    var ringProgress = RingProgress.offered
     /// It has said on this link what is stable.
     var toldStable = false
     var heardAt: UInt64?

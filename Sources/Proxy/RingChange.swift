@@ -1,12 +1,14 @@
 // The site's rings change while its proxies run. All lanes of the group must place keys alike at every moment, or one would read where
 // another has not written. So they agree first, and nobody goes back once somebody may have gone forward.
 //
-//     offered ──all live lanes have the same offer──▶ draining ──nothing is under way──▶ drained ──all live lanes are──▶ opening ──▶ none
-//        ▲                                               │           clients wait                   │      new servers are tried
-//        └───────── a live lane has another one ─────────┴──────────────────────────────────────────┘
+//     offered ──all others have the same offer──▶ agreed ──all others have agreed──▶ draining ──nothing is under way──▶ drained ──all others
+//        ▲                                           │                                  │           clients wait          │      are──▶ opening ──▶ none
+//        └──────────── another has not any more ─────┴──────────────────────────────────┴─────────────────────────────────┘
 //
-// From `draining` on nothing new is begun under the old rings: clients wait, and what comes from siblings and other sites waits with its
-// key. A lane that has said that it is drained takes the new rings as soon as all others have said so, too, or are gone.
+// All others: those that run, whether they can be heard or not; one that was not heard for a minute is believed not to. From `draining` on
+// nothing new is begun under the old rings: clients wait, and what comes from siblings and other sites waits with its key. So from then
+// on a sibling that is lost is given up sooner. If it runs nevertheless, it has gone on by the old rings: it is late, and when it takes the
+// new ones it flushes the servers that have gained keys, since it alone knew of what it wrote.
 
 import Configuration
 import Kernel
@@ -15,7 +17,7 @@ import Replication
 /// A change of the rings on its way.
 struct RingChange {
     enum Phase {
-        case none, offered, draining, drained, opening
+        case none, offered, agreed, draining, drained, opening
     }
 
     /// What the site's files say of its servers.
@@ -39,8 +41,27 @@ struct RingChange {
     /// A reading of the files that came while nobody could turn back, or of which this change is the first half.
     var readNext: (federation: Federation, site: Site, listeners: [Int: ClientListener])?
 
+    /// Having drained, it has gone on by the old rings after all.
+    var hasGoneBack = false
+    /// Siblings have taken the new rings while it went on by the old ones.
+    var isLate = false
+
     /// Nothing new may be begun.
-    var isHolding: Bool { phase != .none && phase != .offered }
+    var isHolding: Bool {
+        switch phase {
+        case .none, .offered, .agreed: false
+        case .draining, .drained, .opening: true
+        }
+    }
+
+    /// What siblings are told.
+    var progress: RingProgress {
+        switch phase {
+        case .none, .offered, .opening: .offered
+        case .agreed, .draining: .agreed
+        case .drained: .drained
+        }
+    }
 }
 
 extension LaneNode {
@@ -83,7 +104,7 @@ extension LaneNode {
     func tellRings(_ sibling: Sibling) {
         let next = isReadyForRings ? ringChange.target?.rings.digest ?? 0 : 0
         if next != 0 { ringChange.isTold = true }
-        sibling.link.map { send(.ring(inEffect: rings.digest, next: next, isDrained: ringChange.phase == .drained), on: $0) }
+        sibling.link.map { send(.ring(inEffect: rings.digest, next: next, progress: ringChange.progress), on: $0) }
     }
 
     /// What a server is just being given back by the other pool must not be lost by changing that; unless the siblings have gone ahead.
@@ -101,11 +122,11 @@ extension LaneNode {
     // MARK: Siblings
 
     /// A sibling says how far it is.
-    func siblingSays(_ sibling: Sibling, rings inEffect: UInt64, next: UInt64, isDrained: Bool, _ link: PeerLink) {
+    func siblingSays(_ sibling: Sibling, rings inEffect: UInt64, next: UInt64, _ progress: RingProgress, _ link: PeerLink) {
         let before = sibling.rings
         sibling.rings = inEffect
         sibling.nextRings = next
-        sibling.isDrained = isDrained
+        sibling.ringProgress = progress
         let isOnItsWay = next == rings.digest || inEffect == ringChange.target?.rings.digest
         guard inEffect == rings.digest || isOnItsWay else {
             hasOtherRings(sibling)
@@ -138,21 +159,22 @@ extension LaneNode {
         sibling.differedAt.map { monotonic - $0 <= siblingPatienceMicroseconds } ?? false
     }
 
-    /// It has the same offer. One that is silent may be cut off, and serve: that it is dead is believed after a long time only.
-    private func agrees(_ sibling: Sibling, _ target: RingChange.Target) -> Bool {
+    /// It is as far as that with the same offer, has taken the rings already, or is gone. One that is silent may be cut off, and serve: that
+    /// it is dead is believed after a long time only, unless clients wait for that, or somebody has gone ahead without it.
+    private func isAsFar(_ sibling: Sibling, as progress: RingProgress, _ target: RingChange.Target) -> Bool {
         if isAhead(sibling, target) { return true }
-        if sibling.isAlive { return sibling.nextRings == target.rings.digest }
-        return isAbsent(sibling) || isSilent(sibling, microseconds: Limits.ringPatienceMicroseconds)
-    }
-
-    /// It does nothing any more under the rings that it had. Clients wait for this to be so: a sibling that is lost now counts as dead as
-    /// soon as it does for everything else.
-    private func lets(_ sibling: Sibling, _ target: RingChange.Target) -> Bool {
-        if isAhead(sibling, target) { return true }
-        if sibling.isAlive { return sibling.nextRings == target.rings.digest && sibling.isDrained }
-        let patience = UInt64(configuration.site.times.siblingTimeoutMilliseconds) * 1_000
+        if sibling.isAlive { return sibling.nextRings == target.rings.digest && sibling.ringProgress >= progress }
+        let isUrgent = ringChange.isHolding || isOvertaken(target)
+        let patience = isUrgent ? siblingTimeoutMicroseconds : Limits.ringPatienceMicroseconds
         return isAbsent(sibling) || (!differsNow(sibling) && isSilent(sibling, microseconds: patience))
     }
+
+    /// Somebody has gone ahead.
+    private func isOvertaken(_ target: RingChange.Target) -> Bool {
+        siblingIDs.contains { siblings[$0].map { isAhead($0, target) } ?? false }
+    }
+
+    private var siblingTimeoutMicroseconds: UInt64 { UInt64(configuration.site.times.siblingTimeoutMilliseconds) * 1_000 }
 
     // MARK: At the start
 
@@ -172,8 +194,7 @@ extension LaneNode {
         let hasExample = others.contains { $0.isServing && $0.rings == rings.digest }
         let nobodyDiffers = others.allSatisfy { sibling in
             if sibling.isAlive { return sibling.rings == rings.digest }
-            let patience = UInt64(configuration.site.times.siblingTimeoutMilliseconds) * 1_000
-            return !differsNow(sibling) && (isAbsent(sibling) || isSilent(sibling, microseconds: patience))
+            return !differsNow(sibling) && (isAbsent(sibling) || isSilent(sibling, microseconds: siblingTimeoutMicroseconds))
         }
         guard hasExample || nobodyDiffers else { return }
         learnsRings = false
@@ -188,27 +209,60 @@ extension LaneNode {
     func goOnChangingRings() {
         if ringChange.phase == .opening { return admitIfTried() }
         guard let target = ringChange.target, !finished else { return }
-        let others = siblingIDs.compactMap { siblings[$0] }
+        if let dissenter = dissenter(target) { goBack(dissenter) }
         if ringChange.phase == .offered {
-            guard isReadyForRings else { return complain(others, target) }
+            guard isReadyForRings else { return complain(target) }
             if !ringChange.isTold { tellRings() }
-            guard others.allSatisfy({ agrees($0, target) }) || isPlanted(.ringsAtOnce) else { return complain(others, target) }
+            guard awaited(target).isEmpty else { return complain(target) }
+            ringChange.phase = .agreed
+            tellRings()
+        }
+        if ringChange.phase == .agreed {
+            guard awaited(target).isEmpty else { return complain(target) }
             ringChange.phase = .draining
             ringChange.drainingSince = monotonic
             if let refill { abandon(refill, "the ring changes") }
             if let clearing { abandon(clearing, "the ring changes") }
         }
-        let hasDissenter = others.contains { $0.isAlive && $0.rings != nil && !agrees($0, target) } && !isPlanted(.ringsAtOnce)
-        if hasDissenter && !others.contains(where: { isAhead($0, target) }) { return goBack() }
         if ringChange.phase == .draining {
-            guard isAtRest else { return complain(others, target) }
+            guard isAtRest else { return complain(target) }
+            ringChange.isLate = !learnsRings && isOvertaken(target)
             ringChange.phase = .drained
             tellRings()
         }
-        guard others.allSatisfy({ lets($0, target) }) || isPlanted(.ringsAtOnce) else { return complain(others, target) }
+        guard awaited(target).isEmpty else { return complain(target) }
+        if ringChange.hasGoneBack && isOvertaken(target) { ringChange.isLate = true }
         takeRings(target)
         tellRings()
-        for sibling in others where isAhead(sibling, target) { tellServers(sibling) }
+        for id in siblingIDs { siblings[id].map { if isAhead($0, target) { tellServers($0) } } }
+    }
+
+    /// Whom it waits for before it may go on.
+    private func awaited(_ target: RingChange.Target) -> [Sibling] {
+        guard !isPlanted(.ringsAtOnce) else { return [] }
+        let others = siblingIDs.compactMap { siblings[$0] }
+        switch ringChange.phase {
+        case .none, .draining, .opening: return []
+        case .offered: return others.filter { !isAsFar($0, as: .offered, target) }
+        case .agreed: return others.filter { !isAsFar($0, as: .agreed, target) }
+        case .drained:
+            // Nobody goes back to one that is by itself with what it wants.
+            return others.filter { !isAsFar($0, as: .drained, target) && !(dissents($0, target) && isOvertaken(target)) }
+        }
+    }
+
+    /// A sibling for whom this lane goes back: one that does not agree, or not any more, and so has not drained either. Nobody can have
+    /// gone forward, unless it was without that one.
+    private func dissenter(_ target: RingChange.Target) -> Sibling? {
+        guard ringChange.phase != .offered, !isPlanted(.ringsAtOnce), !isOvertaken(target) else { return nil }
+        let others = siblingIDs.compactMap { siblings[$0] }
+        if ringChange.phase == .agreed { return others.first { !isAsFar($0, as: .offered, target) } }
+        return others.first { dissents($0, target) || ($0.isAlive && $0.rings != nil && !isAsFar($0, as: .agreed, target)) }
+    }
+
+    /// It can be heard, and is to take something else, or nothing.
+    private func dissents(_ sibling: Sibling, _ target: RingChange.Target) -> Bool {
+        sibling.isAlive && sibling.rings != nil && !isAhead(sibling, target) && sibling.nextRings != target.rings.digest
     }
 
     /// Nothing was sent to a memcached that a client, a write or a copy still waits for.
@@ -216,10 +270,12 @@ extension LaneNode {
         operations.isEmpty && servers.allSatisfy { $0.expected.allSatisfy(\.purpose.outlastsRings) }
     }
 
-    /// A sibling that has not drained will not, so that nobody can have gone forward.
-    private func goBack() {
+    private func goBack(_ dissenter: Sibling) {
+        if ringChange.isHolding {
+            say(.warning, "ring change put off: \(name(of: dissenter)) does not agree, or not any more")
+            ringChange.hasGoneBack = ringChange.hasGoneBack || ringChange.phase == .drained
+        }
         ringChange.phase = .offered
-        say(.warning, "ring change put off: a proxy of the site has read other files")
         tellRings()
         admitAgain()
     }
@@ -245,24 +301,25 @@ extension LaneNode {
         }
     }
 
-    private func complain(_ others: [Sibling], _ target: RingChange.Target) {
+    private func complain(_ target: RingChange.Target) {
         guard monotonic - ringChange.complainedAt >= Limits.ringComplaintMicroseconds else { return }
         ringChange.complainedAt = monotonic
         say(
             .warning,
-            "ring change waits seconds=\((monotonic - ringChange.offeredAt) / 1_000_000) for=\(whatIsAwaited(others, target))")
+            "ring change waits seconds=\((monotonic - ringChange.offeredAt) / 1_000_000) for=\(whatIsAwaited(target))")
     }
 
-    private func whatIsAwaited(_ others: [Sibling], _ target: RingChange.Target) -> String {
+    private func whatIsAwaited(_ target: RingChange.Target) -> String {
         if !isReadyForRings { return "a server that is being refilled" }
-        let late = others.filter { ringChange.phase == .offered ? !agrees($0, target) : !lets($0, target) }
+        let late = awaited(target)
         guard !late.isEmpty else { return "what is under way here" }
-        let names = late.map { sibling in
-            let proxy = configuration.here.proxies.first { $0.id == sibling.id.proxy }?.name ?? ""
-            return "\(proxy)/\(sibling.id.lane)"
-        }
-        return names.joined(separator: ",")
+        return late.map { name(of: $0) }.joined(separator: ",")
             + (ringChange.phase == .offered ? ", which have not read the same files (SIGHUP)" : "")
+    }
+
+    private func name(of sibling: Sibling) -> String {
+        let proxy = configuration.here.proxies.first { $0.id == sibling.id.proxy }?.name ?? ""
+        return "\(proxy)/\(sibling.id.lane)"
     }
 
     /// What a change waits for, for operators; nil while there is none.
@@ -270,6 +327,6 @@ extension LaneNode {
         if learnsRings { return "waits for its siblings to take the same files" }
         guard ringChange.phase != .none else { return nil }
         guard let target = ringChange.target else { return "new servers are being connected" }
-        return "waits for " + whatIsAwaited(siblingIDs.compactMap { siblings[$0] }, target)
+        return "waits for " + whatIsAwaited(target)
     }
 }

@@ -98,7 +98,8 @@ extension LaneNode {
                 let (gains, loses) = (
                     moved.gaining.contains(server.definition.name), moved.losing.contains(server.definition.name)
                 )
-                if gains && server.holdsMoved && !isPlanted(.movedKeysKept) {
+                // What a late lane has written by the old rings while others used the new ones is not there.
+                if gains && (server.holdsMoved || ringChange.isLate) && !isPlanted(.movedKeysKept) {
                     flushUnlessInUse(server)
                 } else if gains {
                     noteGained(server, at: stamp)

@@ -102,11 +102,11 @@ extension FrameCodec {
             queue.append(littleEndian: server)
             queue.append(littleEndian: upTo)
             append(bytes: incarnation, into: queue)
-        case .ring(let inEffect, let next, let isDrained):
+        case .ring(let inEffect, let next, let progress):
             queue.append(FrameType.ring.rawValue)
             queue.append(littleEndian: inEffect)
             queue.append(littleEndian: next)
-            queue.append(isDrained ? 1 : 0)
+            queue.append(progress.rawValue)
         case .moved(let server, let at, let clearedTo):
             queue.append(FrameType.moved.rawValue)
             queue.append(littleEndian: server)
@@ -208,11 +208,10 @@ extension FrameCodec {
             else { return nil }
             return .refilled(server: server, upTo: upTo, incarnation: incarnation)
         case .ring:
-            guard let inEffect: UInt64 = reader.integer(), let next: UInt64 = reader.integer(), let isDrained = flag(&reader)
-            else {
-                return nil
-            }
-            return .ring(inEffect: inEffect, next: next, isDrained: isDrained)
+            guard let inEffect: UInt64 = reader.integer(), let next: UInt64 = reader.integer(),
+                let rawProgress: UInt8 = reader.integer(), let progress = RingProgress(rawValue: rawProgress)
+            else { return nil }
+            return .ring(inEffect: inEffect, next: next, progress: progress)
         case .moved:
             guard let server: UInt16 = reader.integer(), let at: UInt64 = reader.integer(),
                 let clearedTo: UInt64 = reader.integer()

@@ -47,6 +47,19 @@ public enum LaneState: UInt8, Sendable {
     case leaving = 3
 }
 
+/// How far a lane is with taking other rings.
+public enum RingProgress: UInt8, Sendable, Comparable {
+    /// It has read of them, or of none.
+    case offered = 0
+    /// So have all its siblings that are not gone, as it has heard from each of them.
+    case agreed = 1
+    /// It has nothing under way any more by those that are in effect.
+    case drained = 2
+
+    /// By how far it is.
+    public static func < (one: RingProgress, two: RingProgress) -> Bool { one.rawValue < two.rawValue }
+}
+
 /// The first message on every connection, both ways.
 public struct Hello: Sendable, Equatable {
     /// Version of the messages; peers of another version are refused.
@@ -168,9 +181,9 @@ public enum Message: Sendable, Equatable {
     /// A server that had lost what it held has been refilled, for all emptyings up to this stamp; it was this incarnation.
     case refilled(server: UInt16, upTo: UInt64, incarnation: [UInt8])
 
-    /// The rings that the speaker places keys by, those that it has been told to take next (0: none), each as a digest; and whether it has
-    /// nothing under way any more by the former.
-    case ring(inEffect: UInt64, next: UInt64, isDrained: Bool)
+    /// The rings that the speaker places keys by, and those that it has been told to take next (0: none), each as a digest; and how far it
+    /// is with taking them.
+    case ring(inEffect: UInt64, next: UInt64, progress: RingProgress)
 
     /// Keys left a server for others at this stamp, and what had left it up to the other one has been deleted there; as far as the speaker knows.
     case moved(server: UInt16, at: UInt64, clearedTo: UInt64)

@@ -104,10 +104,10 @@ import WriteLog
         Self.hangUp(bench, Self.with(2, plan))
         #expect(
             Self.rings(try bench.messages(link)) == [
-                .ring(inEffect: Self.digest(plan), next: Self.digest(Self.with(2, plan)), isDrained: false)
+                .ring(inEffect: Self.digest(plan), next: Self.digest(Self.with(2, plan)), progress: .offered)
             ])
         Self.hangUp(bench, plan)
-        #expect(Self.rings(try bench.messages(link)) == [.ring(inEffect: Self.digest(plan), next: 0, isDrained: false)])
+        #expect(Self.rings(try bench.messages(link)) == [.ring(inEffect: Self.digest(plan), next: 0, progress: .offered)])
     }
 
     // MARK: Two of them
@@ -121,34 +121,37 @@ import WriteLog
         let link = try bench.linkSibling()
         let after = Self.with(2, plan)
         let (old, new) = (Self.digest(plan), Self.digest(after))
-        bench.tell(link, .ring(inEffect: old, next: 0, isDrained: false))
+        bench.tell(link, .ring(inEffect: old, next: 0, progress: .offered))
         Self.hangUp(bench, after)
         _ = try bench.messages(link)
         return (bench, link, old, new, after)
     }
 
-    @Test("Nothing waits before every lane has the same offer; nothing is taken before every lane has drained")
+    @Test("Nothing waits before every lane knows that all have the same offer; nothing is taken before every lane has drained")
     func together() throws {
         let (bench, link, old, new, after) = try offered()
         let client = bench.client()
         let ours = Bench.key(ownedBy: Bench.n1)
         #expect(bench.ask(client, "get a\r\n") == "")
         #expect(bench.commands("cache1") == "get a\r\n")
-        bench.tell(link, .ring(inEffect: old, next: new, isDrained: false))
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .offered))
+        #expect(Self.rings(try bench.messages(link)) == [.ring(inEffect: old, next: new, progress: .agreed)])
+        #expect(!bench.node.isHolding, "the sibling may not know yet that everybody has the same offer")
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .agreed))
         #expect(Self.rings(try bench.messages(link)).isEmpty, "a read is under way")
         bench.ask(client, "set \(ours) 0 0 1\r\nx\r\n")
         bench.answer("cache1", "END\r\n")
         #expect(bench.heard(client) == "END\r\n")
-        #expect(Self.rings(try bench.messages(link)) == [.ring(inEffect: old, next: new, isDrained: true)])
+        #expect(Self.rings(try bench.messages(link)) == [.ring(inEffect: old, next: new, progress: .drained)])
         // What the sibling passes on waits, too, and so do records of other sites.
         let command = Array("set \(ours) 0 0 1\r\ny\r\n".utf8)
         let write = Write(effect: .store, shape: .line, key: Array(ours.utf8), command: command).forwarded
         bench.tell(link, .forward(request: 7, hops: 1, stamp: 1, write: write))
         #expect(bench.commands("cache1") == "")
         #expect(bench.node.servers.count == 1)
-        bench.tell(link, .ring(inEffect: old, next: new, isDrained: true))
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .drained))
         #expect(bench.node.servers.count == 2)
-        #expect(Self.rings(try bench.messages(link)) == [.ring(inEffect: new, next: 0, isDrained: false)])
+        #expect(Self.rings(try bench.messages(link)) == [.ring(inEffect: new, next: 0, progress: .offered)])
         Self.bringUpNew(bench, "cache2")
         let there = Self.keys(of: "cache1", in: after).contains(ours) ? "cache1" : "cache2"
         let sent = bench.commands(there)
@@ -159,12 +162,12 @@ import WriteLog
     @Test("What a sibling says of servers counts again when it has taken them, too; it is then told all")
     func serversByNumber() throws {
         let (bench, link, old, new, _) = try offered()
-        bench.tell(link, .ring(inEffect: old, next: new, isDrained: true))
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .drained))
         Self.bringUpNew(bench, "cache2")
         _ = try bench.messages(link)
         bench.tell(link, .backend(server: 1, cutOff: true, emptied: 1 << 50))
         #expect(bench.node.servers[1].cutOffAt.isEmpty, "it may mean another server")
-        bench.tell(link, .ring(inEffect: new, next: 0, isDrained: false))
+        bench.tell(link, .ring(inEffect: new, next: 0, progress: .offered))
         let told = try bench.messages(link).compactMap { if case .backend(let server, _, _, _) = $0 { server } else { nil } }
         #expect(told == [0, 1])
         bench.tell(link, .backend(server: 1, cutOff: true, emptied: 0))
@@ -174,26 +177,90 @@ import WriteLog
     @Test("A sibling that has read other files after all puts the change off, and the clients go on")
     func putOff() throws {
         let (bench, link, old, new, _) = try offered()
-        bench.tell(link, .ring(inEffect: old, next: new, isDrained: false))
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .agreed))
         let client = bench.client()
         bench.ask(client, "get a\r\n")
         #expect(bench.commands("cache1") == "")
-        bench.tell(link, .ring(inEffect: old, next: 0, isDrained: false))
+        bench.tell(link, .ring(inEffect: old, next: 0, progress: .offered))
         #expect(bench.commands("cache1") == "get a\r\n")
-        #expect(Self.rings(try bench.messages(link)).last == .ring(inEffect: old, next: new, isDrained: false))
+        #expect(Self.rings(try bench.messages(link)).last == .ring(inEffect: old, next: new, progress: .offered))
         bench.answer("cache1", "END\r\n")
-        bench.tell(link, .ring(inEffect: old, next: new, isDrained: true))
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .drained))
         #expect(bench.node.servers.count == 2)
     }
 
     @Test("A lane that has drained goes forward without a sibling that is gone, but not before that is sure")
     func sibling() throws {
         let (bench, link, old, new, _) = try offered()
-        bench.tell(link, .ring(inEffect: old, next: new, isDrained: false))
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .agreed))
         bench.lose(link)
         #expect(bench.node.servers.count == 1, "it may still write under the old rings")
         bench.advance(milliseconds: 2_500)
         #expect(bench.node.servers.count == 2)
+    }
+
+    @Test("A sibling that is lost before it has agreed holds nobody up (seed 402868)")
+    func lostBeforeItAgreed() throws {
+        let (bench, link, old, new, _) = try offered()
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .offered))
+        bench.advance(milliseconds: 30_000)
+        #expect(!bench.node.isHolding && bench.node.servers.count == 1, "it may be cut off, and serve by the old rings")
+        bench.advance(milliseconds: 40_000)
+        #expect(bench.node.servers.count == 2)
+    }
+
+    @Test("A sibling that does not agree any more, having lost another, puts the change off")
+    func agreesNoMore() throws {
+        let (bench, link, old, new, _) = try offered()
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .agreed))
+        #expect(Self.rings(try bench.messages(link)).last == .ring(inEffect: old, next: new, progress: .drained))
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .offered))
+        #expect(!bench.node.isHolding)
+        #expect(Self.rings(try bench.messages(link)).last == .ring(inEffect: old, next: new, progress: .agreed))
+        #expect(bench.lines.contains("ring change put off: n2/0 does not agree, or not any more"))
+    }
+
+    /// A lane that is to leave cache2 out, with a sibling.
+    private func shrinking() throws -> (bench: Bench, link: ConnectionID, old: UInt64, after: BenchPlan) {
+        let plan = Self.with(2, Self.plan(["n1", "n2"]))
+        let bench = Bench.serving(plan)
+        let link = try bench.linkSibling()
+        let after = Self.with(1, plan)
+        bench.tell(link, .ring(inEffect: Self.digest(plan), next: 0, progress: .offered))
+        Self.hangUp(bench, after)
+        return (bench, link, Self.digest(plan), after)
+    }
+
+    @Test("A lane that went on while its siblings took the new rings flushes what has gained keys (seed 402868)")
+    func late() throws {
+        let (bench, link, _, after) = try shrinking()
+        bench.lose(link)
+        bench.advance(milliseconds: 1_500)
+        let call = try bench.dialledSibling()
+        bench.step(.connected(call))
+        bench.settle()
+        #expect(bench.node.servers.count == 2 && !bench.node.isHolding)
+        var hello = bench.hello(.group, from: Bench.n2)
+        hello.ring = SiteRings(after.federation, after.site).fingerprint.encode()
+        bench.tell(call, .hello(hello))
+        #expect(bench.node.servers.count == 1, "it follows at once")
+        bench.bringUp("cache1")
+        #expect(bench.commands("cache1").hasPrefix("flush_all\r\n"))
+    }
+
+    @Test("A lane that has gone back, and is overtaken, is late, too")
+    func lateAfterGoingBack() throws {
+        for goesBack in [true, false] {
+            let (bench, link, old, after) = try shrinking()
+            bench.tell(link, .ring(inEffect: old, next: Self.digest(after), progress: .agreed))
+            if goesBack {
+                bench.tell(link, .ring(inEffect: old, next: Self.digest(after), progress: .offered))
+                #expect(!bench.node.isHolding)
+            }
+            bench.tell(link, .ring(inEffect: Self.digest(after), next: 0, progress: .offered))
+            #expect(bench.node.servers.count == 1)
+            #expect(bench.node.servers[0].missedTooMany == goesBack)
+        }
     }
 
     @Test("A silent sibling may only be cut off: it is waited for a minute before anybody waits for the change")
@@ -224,7 +291,7 @@ import WriteLog
     func otherBackups() throws {
         let bench = Bench.serving(Self.plan(["n1", "n2"]))
         let link = try bench.linkSibling()
-        bench.tell(link, .ring(inEffect: 77, next: 0, isDrained: false))
+        bench.tell(link, .ring(inEffect: 77, next: 0, progress: .offered))
         #expect(try bench.messages(link).contains { if case .refuse(let why) = $0 { why.contains("backups") } else { false } })
         #expect(bench.closed.contains(link))
     }
@@ -232,14 +299,14 @@ import WriteLog
     @Test("A second reading of the files that comes while nobody can turn back is taken afterwards")
     func secondReading() throws {
         let (bench, link, old, new, after) = try offered()
-        bench.tell(link, .ring(inEffect: old, next: new, isDrained: false))
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .agreed))
         Self.hangUp(bench, Self.with(3, after))
-        bench.tell(link, .ring(inEffect: old, next: new, isDrained: true))
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .drained))
         Self.bringUpNew(bench, "cache2")
         #expect(bench.node.servers.count == 2)
         #expect(
             Self.rings(try bench.messages(link)).last
-                == .ring(inEffect: new, next: Self.digest(Self.with(3, after)), isDrained: false))
+                == .ring(inEffect: new, next: Self.digest(Self.with(3, after)), progress: .offered))
     }
 
     // MARK: What moves
@@ -329,7 +396,7 @@ import WriteLog
         let client = bench.client()
         bench.ask(client, "get a\r\n")
         let link = try bench.linkSibling()
-        bench.tell(link, .ring(inEffect: Self.digest(Self.with(2, plan)), next: 0, isDrained: false))
+        bench.tell(link, .ring(inEffect: Self.digest(Self.with(2, plan)), next: 0, progress: .offered))
         let sent = bench.commands("cache1") + bench.commands("cache2")
         #expect(sent.contains("get a\r\n") && !sent.contains("flush_all"))
     }
@@ -353,7 +420,7 @@ import WriteLog
         #expect(!(bench.commands("cache1") + bench.commands("cache2")).contains("get a"))
         #expect(bench.node.state == .joining)
         let again = try bench.linkSibling()
-        bench.tell(again, .ring(inEffect: Self.digest(Self.with(2, plan)), next: 0, isDrained: false))
+        bench.tell(again, .ring(inEffect: Self.digest(Self.with(2, plan)), next: 0, progress: .offered))
         #expect((bench.commands("cache1") + bench.commands("cache2")).contains("get a\r\n"))
     }
 
@@ -456,7 +523,7 @@ import WriteLog
         let mine = Self.digest(Self.with(2, plan))
         let alive = Message.heartbeat(stamp: 1, state: .joining, floor: 0, groupFloor: 0, stable: 0, sentAt: 0, echo: .max)
         bench.tell(
-            twin, .hello(bench.hello(.group, from: Bench.n2)), .ring(inEffect: mine, next: 0, isDrained: false),
+            twin, .hello(bench.hello(.group, from: Bench.n2)), .ring(inEffect: mine, next: 0, progress: .offered),
             .dumped(sequence: 0))
         bench.tell(twin, .mirrored(sequence: 0), alive)
         bench.bringUp("cache1")

@@ -101,6 +101,9 @@ import Testing
         }
         #expect(changed(.mirror(sequence: 1, tops: tops), at: 21, to: 4) == .malformed(type: 4))
         for cause in [4, 255] as [UInt8] { #expect(changed(examples[10], at: 10, to: cause) == .malformed(type: 11)) }
+        for progress in [3, 255] as [UInt8] {
+            #expect(changed(.ring(inEffect: 1, next: 2, progress: .agreed), at: 17, to: progress) == .malformed(type: 21))
+        }
         for kind in [3, 255] as [UInt8] {
             #expect(changed(.fetched(request: 1, answer: .unknown), at: 9, to: kind) == .malformed(type: 14))
         }

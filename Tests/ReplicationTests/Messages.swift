@@ -77,7 +77,7 @@ let examples: [Message] = [
     .promise(floor: 0x0102_0304_0506_0708, stamp: 0x1112_1314_1516_1718, wall: 0x2122_2324_2526_2728, committed: Position(17)),
     .acknowledge(Position(17)),
     .refilled(server: 3, upTo: 7, incarnation: Array("12.34".utf8)),
-    .ring(inEffect: 0x0102_0304_0506_0708, next: 9, isDrained: true),
+    .ring(inEffect: 0x0102_0304_0506_0708, next: 9, progress: .drained),
     .moved(server: 3, at: 7, clearedTo: 6),
 ]
 
@@ -154,7 +154,7 @@ extension SeededRandom {
         case 15: .backend(server: UInt16(truncatingIfNeeded: next()), cutOff: chance(0.5), emptied: number(), lacking: number())
         case 16, 17: .record(record())
         case 19: .refilled(server: UInt16(truncatingIfNeeded: next()), upTo: number(), incarnation: bytes(below(40)))
-        case 20: .ring(inEffect: number(), next: number(), isDrained: chance(0.5))
+        case 20: .ring(inEffect: number(), next: number(), progress: RingProgress(rawValue: UInt8(below(3)))!)
         case 21: .moved(server: UInt16(truncatingIfNeeded: next()), at: number(), clearedTo: number())
         case 18: .promise(floor: number(), stamp: number(), wall: number(), committed: Position(number()))
         default: .acknowledge(Position(number()))

@@ -164,7 +164,7 @@ private enum FrameSeeds {
             .fetch(request: 80, key: key, version: version), .fetched(request: 80, answer: .found(record)),
             .fetched(request: 80, answer: .unknown), .refill(hops: 1, key: key),
             .refilled(server: 3, upTo: 7, incarnation: [49, 50]),
-            .ring(inEffect: 11, next: 12, isDrained: true),
+            .ring(inEffect: 11, next: 12, progress: .drained),
             .moved(server: 3, at: 8, clearedTo: 7),
             .backend(server: 3, cutOff: true, emptied: 7, lacking: 8), .record(record),
             .promise(floor: 4, stamp: 3, wall: 2, committed: Position(17)), .acknowledge(Position(17)),
