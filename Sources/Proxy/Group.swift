@@ -198,7 +198,7 @@ extension LaneNode {
         sibling.toldStable = false
         sibling.attempts = 0
         sibling.unreachable = false
-        sibling.isAbsent = false
+        (sibling.isAbsent, sibling.wasAbsent) = (false, false)
         sibling.differedAt = nil
         sibling.heardAt = monotonic
         sibling.clockHeard = 0
@@ -234,6 +234,7 @@ extension LaneNode {
             sibling.pending = nil
             sibling.unreachable = true
             sibling.isAbsent = link.cause == .absent
+            sibling.wasAbsent = sibling.wasAbsent || sibling.isAbsent
             retryLater(sibling)
             if state == .joining { membershipChanged() }
             if link.cause == .absent { askOthers(sibling) }
@@ -243,6 +244,7 @@ extension LaneNode {
         sibling.mirrored = nil
         sibling.dumped = false
         sibling.toldStable = false
+        sibling.copiedUntold = sibling.copiedUntold || servers.contains(where: \.lacksItems)
         retryLater(sibling)
         say(.warning, "sibling lost lane=\(lane) reason=\(reason)")
         distrustServers(cutOffAt: lane)
@@ -296,6 +298,7 @@ extension LaneNode {
             mirrored(tops, sequence, sibling)
         case .dumped(let sequence):
             sibling.dumped = true
+            sibling.copiedUntold = false
             send(.mirrored(sequence: sequence), on: link)
             membershipChanged()
         case .mirrored(let sequence):
@@ -397,7 +400,8 @@ extension LaneNode {
         // Even what is stable may have landed again, at a lane that was alone: compared with, but not taken in.
         let stands = index[tops.key].map { landingStands(tops, against: $0) } ?? true
         if let tops = unsettled(tops) { index.merge(tops) }
-        if !stands && !isPlanted(.noAssertion) { requestAssertion(tops.key, .overtaken) }
+        let mayBeCopied = sequence == 0 && sibling.copiedUntold && tops.content == .tombstone
+        if (!stands || mayBeCopied) && !isPlanted(.noAssertion) { requestAssertion(tops.key, .overtaken) }
         oweAcknowledgement(sequence, sibling)
     }
 

@@ -66,6 +66,8 @@ final class Sibling {
     var otherRing: RingFingerprint?
     /// How far it is with taking the latter.
     var ringProgress = RingProgress.offered
+    /// Servers were given copies of what they lack that it was not told of: it may have deleted their keys meanwhile.
+    var copiedUntold = false
     /// It has said on this link what is stable.
     var toldStable = false
     var heardAt: UInt64?
@@ -79,6 +81,8 @@ final class Sibling {
     var unreachable = false
     /// … because nobody listens there: its process does not run.
     var isAbsent = false
+    /// It was absent at some time since the last link: whoever answers now has just started.
+    var wasAbsent = false
 
     init(id: LaneID) { self.id = id }
 

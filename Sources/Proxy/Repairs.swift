@@ -26,6 +26,7 @@ extension LaneNode {
         operation.authority = to
         operation.outstanding = 1
         copiesUnderWay += 1
+        for id in siblingIDs where siblings[id]?.link == nil { siblings[id]?.copiedUntold = true }
         begin(operation, keyWork)
         ask(servers[from], .operationRead(operation), .meta) { queue in
             key.withUnsafeBytes { Command.readBack(key: $0, into: queue) }

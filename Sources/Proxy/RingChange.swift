@@ -92,6 +92,20 @@ extension LaneNode {
         if isNew { tellRings() }
     }
 
+    /// Of a change of both pools, siblings that came to know of it in two steps may have begun with the backups: then this lane does, too.
+    private func follows(_ inEffect: UInt64) -> Bool {
+        guard !ringChange.isHolding, let next = ringChange.readNext else { return false }
+        var first = next.site
+        first.primaries = configuration.site.primaries
+        let theirs = SiteRings(configuration.federation, first)
+        guard theirs.digest == inEffect else { return false }
+        ringChange = RingChange(phase: .offered, offeredAt: monotonic, complainedAt: monotonic, readNext: next)
+        ringChange.target = RingChange.Target(
+            federation: configuration.federation, primaries: first.primaries, backups: first.backups, rings: theirs)
+        tellRings()
+        return true
+    }
+
     private func endRingChange() {
         guard ringChange.phase != .none else { return }
         ringChange = RingChange()
@@ -128,7 +142,7 @@ extension LaneNode {
         sibling.nextRings = next
         sibling.ringProgress = progress
         let isOnItsWay = next == rings.digest || inEffect == ringChange.target?.rings.digest
-        guard inEffect == rings.digest || isOnItsWay else {
+        guard inEffect == rings.digest || isOnItsWay || follows(inEffect) else {
             hasOtherRings(sibling)
             return refuse(link, "its servers or backups are others than this proxy's: give both the same files")
         }
@@ -164,14 +178,16 @@ extension LaneNode {
     private func isAsFar(_ sibling: Sibling, as progress: RingProgress, _ target: RingChange.Target) -> Bool {
         if isAhead(sibling, target) { return true }
         if sibling.isAlive { return sibling.nextRings == target.rings.digest && sibling.ringProgress >= progress }
-        let isUrgent = ringChange.isHolding || isOvertaken(target)
+        let isUrgent = ringChange.isHolding || isOvertaken(target, byOneThatServes: true)
         let patience = isUrgent ? siblingTimeoutMicroseconds : Limits.ringPatienceMicroseconds
         return isAbsent(sibling) || (!differsNow(sibling) && isSilent(sibling, microseconds: patience))
     }
 
-    /// Somebody has gone ahead.
-    private func isOvertaken(_ target: RingChange.Target) -> Bool {
-        siblingIDs.contains { siblings[$0].map { isAhead($0, target) } ?? false }
+    /// Somebody has gone ahead, or has started with the new files; the latter does not serve yet.
+    private func isOvertaken(_ target: RingChange.Target, byOneThatServes: Bool = false) -> Bool {
+        siblingIDs.compactMap { siblings[$0] }.contains { sibling in
+            isAhead(sibling, target) && (!byOneThatServes || (sibling.isAlive ? sibling.isServing : !sibling.wasAbsent))
+        }
     }
 
     private var siblingTimeoutMicroseconds: UInt64 { UInt64(configuration.site.times.siblingTimeoutMilliseconds) * 1_000 }
@@ -226,7 +242,7 @@ extension LaneNode {
         }
         if ringChange.phase == .draining {
             guard isAtRest else { return complain(target) }
-            ringChange.isLate = !learnsRings && isOvertaken(target)
+            ringChange.isLate = !learnsRings && isOvertaken(target, byOneThatServes: true)
             ringChange.phase = .drained
             tellRings()
         }

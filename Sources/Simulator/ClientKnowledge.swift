@@ -137,6 +137,10 @@ extension Client {
             // With two owners for a while, what was read back behind an append may be what the other one had just stored.
             return
         }
+        if case .extend = command.effect, world.history.tombstonesAt[command.key][site] ?? 0 >= command.sentAt {
+            // What it was put to may have expired, or been evicted, before it was read back.
+            return
+        }
         if !world.history.committedWrites.contains(write) {
             world.violate(
                 .acknowledgedSurvives,

@@ -34,7 +34,9 @@ extension World {
             let landing = LandingChecker.Landing(
                 key: index, version: version, isTouch: content == .touch, server: place, lane: lane, life: host.life,
                 isCalm: now > sites[site].disturbedUntil)
-            if let what = landings.land(landing, isCommitted: history.byVersion[version] != nil) {
+            // A copy lands under a version that is nobody's, or by chance another key's.
+            let isCommitted = history.byVersion[version].map { history.records[$0].key == index } ?? false
+            if let what = landings.land(landing, isCommitted: isCommitted) {
                 violate(.landingsRise, "key \(keys[index].name) on \(servers[place].name): \(what)")
             }
         case .applied(let key, let version, let origin, let position):

@@ -231,21 +231,25 @@ import WriteLog
         return (bench, link, Self.digest(plan), after)
     }
 
-    @Test("A lane that went on while its siblings took the new rings flushes what has gained keys (seed 402868)")
-    func late() throws {
-        let (bench, link, _, after) = try shrinking()
-        bench.lose(link)
+    @Test(
+        "A lane that went on while its siblings took the new rings flushes what has gained keys (seed 402868); not for one that has just started",
+        arguments: [false, true])
+    func late(hasJustStarted: Bool) throws {
+        let plan = Self.with(2, Self.plan(["n1", "n2"]))
+        let (bench, after) = (Bench.serving(plan), Self.with(1, plan))
+        bench.lose(try bench.linkSibling())
+        if hasJustStarted { bench.lose(try bench.dialledSibling(), "connection refused", .absent) }
         bench.advance(milliseconds: 1_500)
         let call = try bench.dialledSibling()
         bench.step(.connected(call))
         bench.settle()
-        #expect(bench.node.servers.count == 2 && !bench.node.isHolding)
         var hello = bench.hello(.group, from: Bench.n2)
         hello.ring = SiteRings(after.federation, after.site).fingerprint.encode()
         bench.tell(call, .hello(hello))
+        #expect(!bench.node.isHolding)
+        Self.hangUp(bench, after)
         #expect(bench.node.servers.count == 1, "it follows at once")
-        bench.bringUp("cache1")
-        #expect(bench.commands("cache1").hasPrefix("flush_all\r\n"))
+        #expect(bench.node.servers[0].missedTooMany == !hasJustStarted)
     }
 
     @Test("A lane that has gone back, and is overtaken, is late, too")
@@ -261,6 +265,31 @@ import WriteLog
             #expect(bench.node.servers.count == 1)
             #expect(bench.node.servers[0].missedTooMany == goesBack)
         }
+    }
+
+    @Test("Of a change of both pools, what the siblings have taken first is taken first (seed 504247)")
+    func followsTheirOrder() throws {
+        let plan = Self.plan(["n1", "n2"], backup: true)
+        let bench = Bench.serving(plan)
+        let link = try bench.linkSibling()
+        let both = Self.with(2, plan)
+        var (backups, all) = (plan.site, both.site)
+        let backup = Backend(name: "backup2", weight: 1, address: HostPort(host: "backup2", port: 11211))
+        backups.backups.append(backup)
+        all.backups.append(backup)
+        bench.step(.reconfigured(both.federation, all, listeners: bench.configuration.numberedListeners))
+        bench.settle()
+        _ = try bench.messages(link)
+        let theirs = SiteRings(plan.federation, backups).digest
+        let next = SiteRings(both.federation, all).digest
+        bench.tell(link, .ring(inEffect: theirs, next: next, progress: .offered))
+        #expect(!bench.closed.contains(link))
+        let told = Self.rings(try bench.messages(link))
+        #expect(told.first == .ring(inEffect: Self.digest(plan), next: theirs, progress: .offered))
+        #expect(told.last == .ring(inEffect: theirs, next: 0, progress: .offered))
+        Self.bringUpNew(bench, "backup2")
+        bench.advance(milliseconds: 10_000)
+        #expect(bench.node.ringChange.target?.rings.digest == next)
     }
 
     @Test("A silent sibling may only be cut off: it is waited for a minute before anybody waits for the change")
@@ -562,6 +591,36 @@ import WriteLog
         bench.advance(milliseconds: 500)
         bench.bringUp("cache1", pid: 2, startedAt: 2_000)
         #expect(bench.node.servers[0].holdsMoved)
+    }
+
+    @Test("What a sibling deleted while it could not hear of copies is deleted again (seed 511061)", arguments: [true, false])
+    func copiedUntold(isTombstone: Bool) throws {
+        let plan = Self.plan(["n1", "n2"], backup: true)
+        let bench = Bench.serving(plan)
+        bench.lose(try bench.linkSibling())
+        bench.advance(milliseconds: 2_000)
+        bench.lose(bench.backend("cache1"))
+        bench.advance(milliseconds: 500)
+        bench.bringUp("cache1", pid: 2, startedAt: 2_000)
+        let ours = Bench.key(ownedBy: Bench.n1)
+        _ = (bench.commands("cache1"), bench.commands("backup1"))
+        let client = bench.client()
+        bench.ask(client, "get \(ours)\r\n")
+        bench.answer("cache1", "END\r\n")
+        bench.answer("backup1", "VALUE \(ours) 0 1\r\nx\r\nEND\r\n")
+        #expect(bench.commands("backup1").contains("mg \(ours) "), "it is copied")
+        bench.answer("backup1", "VA 1 s1 f0 t-1 c4\r\nx\r\n")
+        bench.answer("cache1", "HD\r\n")
+        _ = (bench.commands("cache1"), bench.commands("backup1"))
+        let version = Version(stamp: HybridClock.stamp(atWall: bench.now.wallMicroseconds), origin: Bench.n2)
+        let call = try bench.dialledSibling()
+        bench.step(.connected(call))
+        bench.settle()
+        let tops = KeyTops(
+            key: Array(ours.utf8), version: version, content: isTombstone ? .tombstone : .value, touch: .zero, touchExpiry: 0,
+            holder: Bench.n2)
+        bench.tell(call, .hello(bench.hello(.group, from: Bench.n2)), .mirror(sequence: 0, tops: tops))
+        #expect(bench.commands("cache1").contains("md \(ours)\r\n") == isTombstone)
     }
 
     @Test("A copy that is made before anything is stable is told in words that a sibling understands (seed 360297)")
