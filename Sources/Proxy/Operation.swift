@@ -34,6 +34,8 @@ final class Operation {
     var write: Write?
     /// What lands: value, tombstone or touch.
     var content: Content
+    /// When it was begun, in monotonic microseconds.
+    var begunAt: UInt64 = 0
     /// The touch that was merged into a value's expiry.
     var touch = Version.zero
     var touchExpiry: UInt64 = 0

@@ -175,6 +175,7 @@ extension LaneNode {
     }
 
     func begin(_ operation: Operation, _ keyWork: KeyWork) {
+        operation.begunAt = monotonic
         keyWork.inFlight.append(operation)
         operations.insert(operation)
         if isPlanted(.mirrorBeforeLanding), operation.kind != .copy, operation.kind != .doubt {
@@ -240,6 +241,7 @@ extension LaneNode {
             if !isPlanted(.mirrorBeforeLanding) || operation.kind == .copy { broadcastMirror(operation) }
             if operation.overlapped && !isPlanted(.noAssertion) { requestAssertion(operation.key, .overtaken) }
             assertIfOvertaken(operation)
+            assertIfLate(operation)
         }
         if operation.position > .zero, let front = shipGate.first, operation.kind == .write {
             let place = Int(operation.position.raw) - Int(front.position.raw)
@@ -261,6 +263,16 @@ extension LaneNode {
         else { return }
         // What this lane sent itself, it sent in order.
         guard (entry.version > operation.version ? entry.holder : entry.touchHolder) != laneID else { return }
+        requestAssertion(operation.key, .overtaken)
+    }
+
+    /// memcached counts the time that an item has left from when it hears of it. This lane was paused, or the server was slow, for
+    /// longer than a server's silence is borne: the item would live for as much too long.
+    private func assertIfLate(_ operation: Operation) {
+        let patience = UInt64(configuration.site.times.backendTimeoutMilliseconds) * 1_000
+        guard monotonic - operation.begunAt > patience, operation.kind != .copy, let entry = index[operation.key],
+            (entry.touchDecides ? entry.touchExpiry : entry.expiry) != 0
+        else { return }
         requestAssertion(operation.key, .overtaken)
     }
 

@@ -42,6 +42,42 @@ import WriteLog
         #expect(bench.logged[0].content == .tombstone)
     }
 
+    @Test(
+        "What memcached may have heard of late, and counts the time of from then, is written again (seed 607583)",
+        arguments: [("set k 0 100 2\r\nhi\r\n", "ms k 2 T95\r\nhi\r\n"), ("touch k 100\r\n", "mg k T95\r\n")])
+    func late(_ asked: String, _ writtenAgain: String) {
+        for isLate in [false, true] {
+            let bench = Bench.serving()
+            let client = bench.client()
+            bench.ask(client, asked)
+            _ = bench.commands("cache1") + bench.commands("backup1")
+            if isLate { bench.pause(milliseconds: 5_000) }
+            let reply = asked.hasPrefix("set") ? "STORED\r\n" : "TOUCHED\r\n"
+            bench.answer("cache1", reply)
+            bench.answer("backup1", asked.hasPrefix("set") ? reply : "HD\r\n")
+            bench.advance(milliseconds: 50)
+            #expect(bench.heard(client) == reply)
+            #expect(bench.commands("cache1") == (isLate ? writtenAgain : ""))
+        }
+    }
+
+    @Test("A record of another site that memcached may have heard of late is written again; one that never expires is not")
+    func lateLanding() throws {
+        for expires in [false, true] {
+            let bench = Bench.serving(BenchPlan(elsewhere: ["south"]))
+            let stream = try bench.openStream()
+            var record = Bench.record("k", "hi", position: 1, seconds: 3)
+            record.expiry = expires ? bench.now.wallMicroseconds + 100_000_000 : 0
+            bench.tell(stream, .record(record))
+            _ = bench.commands("cache1") + bench.commands("backup1")
+            bench.pause(milliseconds: 5_000)
+            bench.answer("cache1", "HD\r\n")
+            bench.answer("backup1", "HD\r\n")
+            bench.advance(milliseconds: 50)
+            #expect(bench.commands("cache1") == (expires ? "ms k 2 T95\r\nhi\r\n" : ""))
+        }
+    }
+
     @Test("A failed condition leaves nothing in the log and nothing on the backup")
     func failedCondition() {
         let bench = Bench.serving()
