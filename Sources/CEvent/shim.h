@@ -352,12 +352,21 @@ static inline int meridian_group(const char *name, gid_t *group) {
     return 0;
 }
 
-// Gives a file that we made to a group, by name; 0 or an errno (ENOENT: no such group).
-static inline int meridian_set_group(const char *path, const char *name) {
-    gid_t group;
-    int failure = meridian_group(name, &group);
-    if (failure) return failure;
-    return lchown(path, (uid_t)-1, group) < 0 ? errno : 0;
+// Gives a unix socket that we made its mode, and to a group unless that is (gid_t)-1; 0 or an errno. What the path names by now
+// may be another's link to a file of ours: only a socket is touched (ENOTSOCK).
+static inline int meridian_own_socket(const char *path, mode_t mode, gid_t group) {
+    int descriptor = open(path, __O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (descriptor < 0) return errno;
+    char held[40];
+    snprintf(held, sizeof held, "/proc/self/fd/%d", descriptor);
+    struct stat known;
+    int failure = 0;
+    if (fstat(descriptor, &known) < 0) failure = errno;
+    else if (!S_ISSOCK(known.st_mode)) failure = ENOTSOCK;
+    else if (chmod(held, mode) < 0) failure = errno;
+    else if (group != (gid_t)-1 && chown(held, (uid_t)-1, group) < 0) failure = errno;
+    close(descriptor);
+    return failure;
 }
 
 // ---- Privileges ----

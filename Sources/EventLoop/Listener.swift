@@ -61,16 +61,14 @@ public struct BoundSocket: Sendable {
         }
         let descriptor = try bind(address, name: name, shared: false)
         let bound = BoundSocket(descriptor: descriptor, name: name, path: path)
-        chmod(path, mode_t(mode))
-        if let group {
-            let failure = meridian_set_group(path, group)
-            guard failure == 0 else {
-                bound.close()
-                throw SocketError(
-                    action: "give", subject: "\(name) to group \(group)", code: failure,
-                    reason: failure == ENOENT ? "there is no such group" : SystemError.text(failure),
-                    remedy: "correct 'unix-group'; only root may give a socket to a group that it is not a member of")
-            }
+        let failure = own(path, mode: mode, group: group)
+        guard failure == 0 else {
+            bound.close()
+            guard let group else { throw Self.failure(name: name, code: failure) }
+            throw SocketError(
+                action: "give", subject: "\(name) to group \(group)", code: failure,
+                reason: failure == ENOENT ? "there is no such group" : SystemError.text(failure),
+                remedy: "correct 'unix-group'; only root may give a socket to a group that it is not a member of")
         }
         // From here on another process sees that the path is taken. Who connects now waits.
         do throws(SocketError) {
@@ -80,6 +78,16 @@ public struct BoundSocket: Sendable {
             throw error
         }
         return bound
+    }
+
+    /// Gives a socket its mode, and to a group, without following a link that somebody has put in its place; 0 or an errno.
+    static func own(_ path: String, mode: UInt32, group name: String?) -> Int32 {
+        var group = gid_t.max
+        if let name {
+            let failure = meridian_group(name, &group)
+            guard failure == 0 else { return failure }
+        }
+        return meridian_own_socket(path, mode_t(mode), group)
     }
 
     /// Removes the socket of a process that is dead: nobody else's file, and none of which that is not known.

@@ -36,8 +36,8 @@ extension ClientSession {
 }
 
 extension LaneNode {
-    /// True for a listener that asks for a name and a password.
-    func asksWho(_ listener: Int) -> Bool { listeners[listener]?.authenticationPath != nil }
+    /// True for a listener that asks for a name and a password, and for one that is not known.
+    func asksWho(_ listener: Int) -> Bool { listeners[listener].map { $0.authenticationPath != nil } ?? true }
 
     /// Bytes of a client that may wait before it is paused.
     func incomingBytesMax(_ session: ClientSession) -> Int {

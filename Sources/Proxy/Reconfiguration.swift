@@ -6,6 +6,8 @@
 //     memory-max         at once; past the new one the worst are closed, as ever
 //     servers' addresses the connection is dropped and made anew, and the server is flushed unless it is the same process;
 //                        the same when a server's name is looked up, now and then, and means another address
+//
+// While clients wait for new rings, what concerns servers waits for these, or for their being put off.
 
 import Configuration
 import Kernel
@@ -13,17 +15,22 @@ import Kernel
 extension LaneNode {
     func reconfigure(_ federation: Federation, _ read: Site, _ listeners: [Int: ClientListener]) {
         precondition(read.loops == configuration.site.loops, "the lanes of a site do not change while it runs")
-        guard !ringChange.isHolding else { return ringChange.readNext = (federation, read, listeners) }
-        var site = read
-        site.primaries = configuration.site.primaries.map { Self.moved($0, as: read.primaries) }
-        site.backups = configuration.site.backups.map { Self.moved($0, as: read.backups) }
-        configuration.site = site
+        // What is asked of clients holds at once, whatever else must wait: the shell lets them in by these listeners already.
         self.listeners = listeners
+        var site = read
+        site.primaries = configuration.site.primaries
+        site.backups = configuration.site.backups
+        if !ringChange.isHolding {
+            site.primaries = site.primaries.map { Self.moved($0, as: read.primaries) }
+            site.backups = site.backups.map { Self.moved($0, as: read.backups) }
+        }
+        configuration.site = site
         if site.refillKeysPerSecond == 0 {
             if let refill { abandon(refill, "the site file says refill-keys-per-second: 0") }
             if let clearing { abandon(clearing, "the site file says refill-keys-per-second: 0") }
         }
         note(clientMemory.limit(to: site.clients.memoryBytesMax / site.loops))
+        guard !ringChange.isHolding else { return ringChange.readNext = (federation, read, listeners) }
         for (server, definition) in zip(servers, site.primaries + site.backups)
         where server.definition.address != definition.address {
             move(server, to: definition.address)

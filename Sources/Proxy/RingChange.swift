@@ -225,7 +225,11 @@ extension LaneNode {
     func goOnChangingRings() {
         if ringChange.phase == .opening { return admitIfTried() }
         guard let target = ringChange.target, !finished else { return }
-        if let dissenter = dissenter(target) { goBack(dissenter) }
+        if let dissenter = dissenter(target) {
+            goBack(dissenter)
+            // The files were read meanwhile, and may say something else.
+            if let next = ringChange.readNext { return reconfigure(next.federation, next.site, next.listeners) }
+        }
         if ringChange.phase == .offered {
             guard isReadyForRings else { return complain(target) }
             if !ringChange.isTold { tellRings() }

@@ -107,6 +107,20 @@ import Testing
         #expect(attributes[.groupOwnerAccountName] as? String == own)
     }
 
+    @Test func aLinkInASocketsPlaceIsNotFollowed() throws {
+        let folder = NSTemporaryDirectory() + "meridian-link-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let (secret, link) = (folder + "/secret", folder + "/link")
+        try "data".write(toFile: secret, atomically: false, encoding: .utf8)
+        chmod(secret, 0o600)
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: secret)
+        #expect(BoundSocket.own(link, mode: 0o666, group: nil) == ENOTSOCK)
+        #expect(BoundSocket.own(secret, mode: 0o666, group: nil) == ENOTSOCK)
+        let mode = try FileManager.default.attributesOfItem(atPath: secret)[.posixPermissions] as? Int
+        #expect(mode == 0o600)
+    }
+
     @Test func signalsAreReadAndDoNotKill() throws {
         let signals = try Signals([SIGUSR2])
         let loop = try Loop()

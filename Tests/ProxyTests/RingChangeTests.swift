@@ -220,6 +220,26 @@ import WriteLog
         #expect(bench.lines.contains("ring change put off: n2/0 does not agree, or not any more"))
     }
 
+    @Test(
+        "Files that are read while clients wait: what listeners ask holds at once, what is said of servers once the change is put off"
+    )
+    func readWhileClientsWait() throws {
+        let (bench, link, old, new, _) = try offered()
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .agreed))
+        #expect(bench.node.isHolding && !bench.node.asksWho(0))
+        var asking = try #require(bench.configuration.numberedListeners[0])
+        asking.authenticationPath = "/users"
+        bench.step(.reconfigured(bench.plan.federation, bench.plan.site, listeners: [0: asking]))
+        bench.settle()
+        #expect(bench.node.isHolding, "nobody knows yet whether the sibling has gone on")
+        #expect(bench.node.asksWho(0))
+        #expect(bench.node.asksWho(5), "who comes in nobody knows where is not let in")
+        bench.tell(link, .ring(inEffect: old, next: 0, progress: .offered))
+        #expect(!bench.node.isHolding && bench.node.asksWho(0))
+        #expect(bench.lines.contains("ring change dropped: the files say what is in effect"))
+        #expect(bench.node.ringChangeText == nil)
+    }
+
     /// A lane that is to leave cache2 out, with a sibling.
     private func shrinking() throws -> (bench: Bench, link: ConnectionID, old: UInt64, after: BenchPlan) {
         let plan = Self.with(2, Self.plan(["n1", "n2"]))
