@@ -16,7 +16,7 @@ extension LaneNode {
 
     /// `flush_all [delay]`, where the site's configuration means all sites by it. A delay is kept in memory.
     func flushFederation(_ request: Request, _ session: ClientSession) {
-        let reply = session.expectWrite(path: -1, silence: request.silence)
+        let reply = session.expectWrite(bytes: request.bytes, path: -1, silence: request.silence)
         let nowSeconds = now.wallMicroseconds / 1_000_000
         let at = Exptime.absolute(request.exptime, nowSeconds: nowSeconds)
         guard at > nowSeconds else { return submit(.barrier, .client(session.connection, reply)) }

@@ -77,9 +77,8 @@ struct ClientCare {
     var heldBytes = 0
     /// Replies that wait for an earlier one, or for the rest of theirs.
     var parkedReplyBytes = 0
-    /// Its large commands that have no reply yet, in order.
-    private var largeCommands: Deque<(reply: UInt64, bytes: Int)> = []
-    private(set) var largeCommandBytes = 0
+    /// What its commands take that have no reply yet.
+    var commandBytes = 0
     /// It sends no more until memory is easy again.
     var isThrottled = false
     /// Since when, in monotonic microseconds.
@@ -95,21 +94,6 @@ struct ClientCare {
 
     /// Replies wait for it that cannot leave.
     var isOwedMuch: Bool { isStalled || parkedReplyBytes >= Limits.countedReplyBytesMin }
-
-    /// A command is on its way whose reply has this number.
-    mutating func began(_ bytes: Int, reply: UInt64) {
-        guard bytes >= Limits.largeCommandBytesMin else { return }
-        largeCommands.append((reply, bytes))
-        largeCommandBytes += bytes
-    }
-
-    /// A reply has arrived; true when it was a large command's.
-    mutating func ended(reply: UInt64) -> Bool {
-        guard largeCommandBytes > 0, let place = largeCommands.firstIndex(where: { $0.reply == reply }) else { return false }
-        largeCommandBytes -= largeCommands[place].bytes
-        largeCommands.remove(at: place)
-        return true
-    }
 }
 
 /// Why a lane closes a client that has done nothing wrong by the protocol.

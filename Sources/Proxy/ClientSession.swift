@@ -40,6 +40,8 @@ struct ReplySlot {
     var role: Role
     /// What it counts as when it is answered.
     var tally = Tally.nothing
+    /// What the command takes of the memory until then, as far as it is the client's doing.
+    var commandBytes: UInt32 = 0
     /// The reply is an error: it ends a retrieval.
     var failed = false
 }
@@ -66,6 +68,8 @@ final class ClientSession {
     private let text = ByteQueue()
     private let itemBytesMax: Int
     var slots: Deque<ReplySlot> = []
+    /// There have been so many of them that their room is to be given back.
+    private(set) var keepsManySlots = false
     /// Number of the front slot; replies are addressed by number.
     var firstReply: UInt64 = 0
     /// Bytes of refused data still to be swallowed.
@@ -81,6 +85,10 @@ final class ClientSession {
     var waitingRefusal: RefusedStore?
     /// Of the waiting `gat`, the keys that are not on their way yet; nil when none is.
     var keysLeft: Span?
+    /// Its retrievals that are done in parts, in order.
+    var longRetrievals: Deque<Gather> = []
+    /// How large those parts are.
+    var pace = RetrievalPace()
     /// It sends no more.
     var hasEnded = false
     /// It will be pumped at the end of the step.
@@ -139,6 +147,9 @@ final class ClientSession {
         translator?.isLocked = !isAdmitted
     }
 
+    /// It has begun to say in text who it is, and has not finished.
+    var isHalfwayIn: Bool { isLocked && (admission?.text.isHalfway ?? false) }
+
     /// It has yet to say who it is, and gets little until then.
     var isStranger: Bool { admission.map { !$0.isAdmitted } ?? false }
 
@@ -153,15 +164,20 @@ final class ClientSession {
 
     /// Nothing of it is held or held back: there is nothing to note once its commands were taken.
     var isUnremarkable: Bool {
-        care.heldBytes == 0 && care.largeCommandBytes == 0 && care.parkedReplyBytes < Limits.countedReplyBytesMin && !paused
-            && swallow == 0
+        care.heldBytes == 0 && care.commandBytes < Limits.countedReplyBytesMin
+            && care.parkedReplyBytes < Limits.countedReplyBytesMin && !paused
+            && swallow == 0 && !isLocked
     }
 
     /// One more command may be taken: what it has asked for is within bounds, and so is what waits for it to read.
     func hasRoom(behind outgoing: ByteQueue) -> Bool {
-        if care.isThrottled { return slots.isEmpty && outgoing.count < Limits.throttledOutgoingBytesMax }
-        return slots.count < window && outgoing.count < outgoingBytesMax
-            && care.largeCommandBytes < Limits.clientCommandBytesMax
+        guard hasRoomForValues(behind: outgoing) else { return false }
+        return care.isThrottled ? slots.isEmpty : slots.count < window && care.commandBytes < Limits.clientCommandBytesMax
+    }
+
+    /// What waits for it to read is within bounds.
+    func hasRoomForValues(behind outgoing: ByteQueue) -> Bool {
+        outgoing.count < (care.isThrottled ? Limits.throttledOutgoingBytesMax : outgoingBytesMax)
     }
 
     /// True when a read of this server may go before the writes under way are answered.
@@ -194,6 +210,10 @@ final class ClientSession {
     func popFirst() -> Bool {
         let slot = slots.removeFirst()
         firstReply += 1
+        if slots.isEmpty && keepsManySlots {
+            slots = []
+            keepsManySlots = false
+        }
         return goesOut(slot.part, failed: slot.failed)
     }
 
@@ -210,27 +230,33 @@ final class ClientSession {
         }
     }
 
-    /// Adds a slot for the reply to a read of a key in this bucket (nil: of many keys, or none); returns its number.
-    func expectRead(of bucket: KeyBucket? = nil, path: Int, silence: Silence? = nil, tally: Tally = .nothing) -> UInt64 {
+    /// Adds a slot for the reply to a read of so many bytes, of a key in this bucket (nil: of many keys, or none); returns its number.
+    func expectRead(of bucket: KeyBucket? = nil, bytes: Int, path: Int, silence: Silence? = nil, tally: Tally = .nothing)
+        -> UInt64
+    {
         reads.begin(bucket, on: path)
-        return expectReply(silence, .whole, .read(bucket), tally)
+        return expectReply(silence, .whole, .read(bucket), tally, bytes)
     }
 
-    /// Adds a slot for the reply to a write; returns its number.
+    /// Adds a slot for the reply to a write of so many bytes; returns its number.
     func expectWrite(
-        path: Int, silence: Silence? = nil, part: ReplySlot.Part = .whole, tally: Tally = .nothing
+        bytes: Int, path: Int, silence: Silence? = nil, part: ReplySlot.Part = .whole, tally: Tally = .nothing
     ) -> UInt64 {
         writePath = writes == 0 || writePath == path ? path : -1
         writes += 1
-        return expectReply(silence, part, .write, tally)
+        return expectReply(silence, part, .write, tally, bytes)
     }
 
     private func expectReply(
-        _ silence: Silence?, _ part: ReplySlot.Part, _ role: ReplySlot.Role, _ tally: Tally
+        _ silence: Silence?, _ part: ReplySlot.Part, _ role: ReplySlot.Role, _ tally: Tally, _ bytes: Int
     ) -> UInt64 {
+        let commandBytes = bytes + Limits.commandUnderWayBytes
+        care.commandBytes += commandBytes
         slots.append(
             ReplySlot(
-                bytes: nil, silence: exchange == nil ? silence : nil, exchange: exchange, part: part, role: role, tally: tally))
+                bytes: nil, silence: exchange == nil ? silence : nil, exchange: exchange, part: part, role: role, tally: tally,
+                commandBytes: UInt32(commandBytes)))
+        if slots.count > Limits.slotsKeptMax { keepsManySlots = true }
         return firstReply + UInt64(slots.count - 1)
     }
 }

@@ -13,7 +13,8 @@ extension LaneNode {
         // One that has just been forgotten holds nothing any more.
         guard sessions[id] === session else { return }
         let outgoing = connections.outgoing(id).heldBytes
-        var held = connections.incoming(id).heldBytes + session.care.largeCommandBytes
+        var held = connections.incoming(id).heldBytes
+        if session.care.commandBytes >= Limits.countedReplyBytesMin { held += session.care.commandBytes }
         if session.care.isStalled || outgoing >= Limits.countedReplyBytesMin { held += outgoing }
         if session.care.parkedReplyBytes >= Limits.countedReplyBytesMin { held += session.care.parkedReplyBytes }
         let before = session.care.heldBytes
@@ -145,7 +146,8 @@ extension LaneNode {
     /// With the tick.
     func tendClients() {
         tendMemory()
-        guard monotonic >= clientReport.nextLookAt else { return }
+        // Who waits for us has nothing to hurry for.
+        guard clientsAdmitted, !isHolding, monotonic >= clientReport.nextLookAt else { return }
         clientReport.nextLookAt = monotonic + Limits.clientLookMicroseconds
         closeSlowRequests()
         closeIdle()
@@ -187,10 +189,22 @@ extension LaneNode {
         let patience = UInt64(configuration.site.times.clientIdleMilliseconds) * 1_000
         guard patience > 0 else { return }
         let idle = sessions.filter {
-            $0.slots.isEmpty && $0.care.requestBegunAt == nil && monotonic - min($0.lastCommandAt, monotonic) > patience
+            $0.slots.isEmpty && !$0.care.isStalled && $0.care.requestBegunAt == nil
+                && monotonic - min($0.lastCommandAt, monotonic) > patience
                 && connections.outgoing($0.connection).isEmpty
         }
         for session in idle { closeClient(session, .idle) }
+    }
+
+    /// Clients that had to wait for the lane go on; that time is not held against them.
+    func admitWaiting() {
+        for session in sessions {
+            session.lastCommandAt = monotonic
+            if session.care.requestBegunAt != nil { session.care.requestBegunAt = monotonic }
+            guard !session.pumpDue else { continue }
+            session.pumpDue = true
+            sessionsToPump.append(session)
+        }
     }
 
     private func closeClient(_ session: ClientSession, _ fault: ClientFault) {

@@ -15,6 +15,7 @@ extension LaneNode {
         }
         let incoming = connections.incoming(session.connection)
         let outgoing = connections.outgoing(session.connection)
+        if !session.longRetrievals.isEmpty { continueRetrieval(of: session) }
         var room = true
         var workLeft = Limits.clientWorkPerTurnMax
         let before = incoming.count
@@ -43,7 +44,7 @@ extension LaneNode {
             let waits = !room || session.isWaiting || session.closing
             noteHalfSent(
                 session, tookSome: workLeft < Limits.clientWorkPerTurnMax,
-                isIncomplete: session.swallow > 0 || (!incoming.isEmpty && !waits))
+                isIncomplete: session.swallow > 0 || session.isHalfwayIn || (!incoming.isEmpty && !waits))
             account(session)
             regulateReading(session)
         }
@@ -112,7 +113,7 @@ extension LaneNode {
         key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
         var write = Write(effect: .delete, shape: .meta, key: key, command: [UInt8](queue.readable))
         write.replyInstead = Array("\(refused.reply)".utf8)
-        submit(write, .client(session.connection, session.expectWrite(path: -1)))
+        submit(write, .client(session.connection, session.expectWrite(bytes: write.command.count, path: -1)))
         incoming.consume(refused.consume)
         session.swallow = refused.swallow
         return true
@@ -179,8 +180,7 @@ extension LaneNode {
         write.comparesCAS = request.comparesCAS
         write.exptime = request.exptime
         if isDeadAdd(request, absoluteExpiry(request.exptime)) { write.effect = .local }
-        let reply = session.expectWrite(path: path, silence: request.silence, tally: tally)
-        session.care.began(request.bytes, reply: reply)
+        let reply = session.expectWrite(bytes: request.bytes, path: path, silence: request.silence, tally: tally)
         submit(write, .client(session.connection, reply))
         return true
     }
@@ -277,10 +277,12 @@ extension LaneNode {
         guard let session = sessions[id] else { return }  // the client is gone
         precondition(number >= session.firstReply, "reply \(number) of \(id) is delivered twice")
         let place = Int(number - session.firstReply)
-        session.noteAnswered(session.slots[place].role)
-        session.noteReply(bytes: bytes.count)
-        var mattersToMemory = session.care.ended(reply: number) || bytes.count >= Limits.countedReplyBytesMin
         let slot = session.slots[place]
+        session.noteAnswered(slot.role)
+        session.noteReply(bytes: bytes.count)
+        var mattersToMemory =
+            session.care.commandBytes >= Limits.countedReplyBytesMin || bytes.count >= Limits.countedReplyBytesMin
+        session.care.commandBytes -= Int(slot.commandBytes)
         counters.end(slot.tally, kind)
         let visible = visibleBytes(slot, kind, bytes)
         session.slots[place].failed = kind.isError
@@ -302,6 +304,7 @@ extension LaneNode {
             if moreFollows && outgoing.count < Limits.patientBytesMax { markPatient(id) } else { markDirty(id) }
         }
         if mattersToMemory || session.care.isStalled || clientMemory.isTight { account(session) }
+        if !session.longRetrievals.isEmpty { continueRetrieval(of: session) }
         pumpLater(session)
     }
 

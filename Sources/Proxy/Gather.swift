@@ -5,6 +5,9 @@
 //                                                                     ─┘
 //
 // What a server does not have, or did not say before its connection broke, is asked of the keys' other servers in a further fragment.
+//
+// A long one is done in parts: the next keys are asked for when the values of those before them are on their way to the client, and
+// it reads them. So it neither keeps a server's connection to itself, nor fills the memory.
 
 import Kernel
 import Memcache
@@ -25,70 +28,100 @@ final class Gather {
     /// The keys, one behind the other, and where each ends.
     private var names: [UInt8] = []
     private var ends: [Int] = []
-    /// Invariant: one for each key.
-    private(set) var answers: [Answer] = []
+    /// The keys that are being asked for, or were asked for last.
+    private(set) var part = 0..<0
+    /// Invariant: one for each key of the part; none once it has been handed over.
+    private var answers: [Answer] = []
     private let collected = ByteQueue()
     /// Servers that have not said all yet.
     var outstanding = 0
     /// An error, which ends the reply before the first key that it concerns.
     private var failure: (key: Int, bytes: [UInt8])?
+    /// A value has been found.
+    private var hasValues = false
 
     init(client: ConnectionID, withCAS: Bool, keys: Int, bytes: Int) {
         self.client = client
         self.withCAS = withCAS
         names.reserveCapacity(bytes)
         ends.reserveCapacity(keys)
-        answers.reserveCapacity(keys)
     }
 
     var count: Int { ends.count }
+    /// Keys that have not been asked for.
+    var rest: Range<Int> { part.upperBound..<count }
+    /// No further part will be asked for.
+    var isLast: Bool { failure != nil || rest.isEmpty }
 
     func append(_ key: UnsafeRawBufferPointer) {
         names.append(contentsOf: key)
         ends.append(names.count)
-        answers.append(.awaited)
     }
 
     func withKey<Result>(_ key: Int, _ body: (UnsafeRawBufferPointer) -> Result) -> Result {
         names.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[(key == 0 ? 0 : ends[key - 1])..<ends[key]])) }
     }
 
-    func miss(_ key: Int) { answers[key] = .missed }
+    /// The next so many keys are the part.
+    func beginPart(keys: Int) {
+        part = rest.prefix(keys)
+        answers.removeAll(keepingCapacity: true)
+        answers.append(contentsOf: repeatElement(.awaited, count: part.count))
+    }
+
+    func miss(_ key: Int) { answers[key - part.lowerBound] = .missed }
 
     func find(_ key: Int, _ bytes: UnsafeRawBufferPointer) {
         let start = collected.count
         collected.append(bytes)
-        answers[key] = .found(start: start, end: collected.count)
+        answers[key - part.lowerBound] = .found(start: start, end: collected.count)
     }
 
-    /// What the client is owed of it so far.
+    /// What the client is owed of the part so far.
     var collectedBytes: Int { collected.count }
 
     /// The client is gone.
     func abandon() {
-        for key in answers.indices { answers[key] = .missed }
+        for place in answers.indices { answers[place] = .missed }
         collected.removeAll()
     }
 
     func fail(_ key: Int, _ bytes: [UInt8]) {
-        answers[key] = .missed
+        miss(key)
         if failure.map({ key < $0.key }) ?? true { failure = (key, bytes) }
     }
 
-    /// Appends the reply.
+    /// Keys of the part that were found.
+    var found: Int { answers.count { if case .found = $0 { true } else { false } } }
+
+    /// Hands over the part's share of the reply, and its end if nothing comes after it.
     func join(into queue: ByteQueue) -> ReplyKind {
-        var kind = ReplyKind.end
-        for (key, answer) in answers.enumerated() {
-            if let failure, failure.key == key {
+        defer {
+            collected.removeAll()
+            answers.removeAll(keepingCapacity: true)
+        }
+        for (place, answer) in answers.enumerated() {
+            if let failure, failure.key == part.lowerBound + place {
                 queue.append(failure.bytes)
                 return .serverError
             }
             guard case .found(let start, let end) = answer else { continue }
             queue.append(UnsafeRawBufferPointer(rebasing: collected.readable[start..<end]))
-            kind = .value
+            hasValues = true
         }
-        queue.append("END\r\n")
-        return kind
+        if isLast { queue.append("END\r\n") }
+        return hasValues ? .value : .end
+    }
+}
+
+/// How many keys one client's retrievals ask for at a time: as many as the size of its values lets be quick.
+struct RetrievalPace {
+    private(set) var keys = Limits.partKeysFirst
+
+    /// A part is over that found so many of its keys, of so many bytes.
+    mutating func note(found: Int, bytes: Int) {
+        guard found > 0, bytes > 0 else { return }
+        keys = max(1, min(Limits.partKeysMax, Limits.partBytes * found / bytes))
     }
 }
 
@@ -140,27 +173,53 @@ extension LaneNode {
     func gather(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer, withCAS: Bool) {
         let gather = Gather(
             client: session.connection, withCAS: withCAS, keys: request.keyCount, bytes: request.arguments.count)
-        var fragments = Fragments(servers: servers.count)
         var cursor = KeyCursor(request, in: bytes)
+        while let span = cursor.next() { gather.append(span.of(bytes)) }
+        let fragments = nextPart(of: gather, session)
+        // What is asked for later may go another way.
+        let path = gather.isLast && fragments.count == 1 && !fragments[0].fallback ? fragments[0].server : -1
+        gather.reply = session.expectRead(bytes: request.bytes + gather.count * Limits.gatheredKeyBytes, path: path)
+        if !gather.isLast { session.longRetrievals.append(gather) }
+        ask(fragments, of: gather, session)
+        if gather.outstanding == 0 { goOn(with: gather, session) }
+    }
+
+    /// Goes on with the first of the client's long retrievals, if its turn to be answered has come, and the client reads what it gets.
+    func continueRetrieval(of session: ClientSession) {
+        while let gather = session.longRetrievals.first, gather.outstanding == 0, gather.reply == session.firstReply {
+            guard !gather.isLast else {
+                session.longRetrievals.removeFirst()
+                return answer(gather, session)
+            }
+            sendPart(of: gather, session)
+            guard !isHolding, session.hasRoomForValues(behind: connections.outgoing(session.connection)) else { return }
+            ask(nextPart(of: gather, session), of: gather, session)
+        }
+    }
+
+    /// Decides whom to ask for the next keys.
+    private func nextPart(of gather: Gather, _ session: ClientSession) -> [Fragment] {
+        var fragments = Fragments(servers: servers.count)
+        gather.beginPart(keys: session.pace.keys)
         // One turn for all keys: each server is still asked once.
-        let turnOfAll = spreadsReads && !withCAS ? turn(of: session) : .primary
-        while let span = cursor.next() {
-            let key = span.of(bytes)
-            let place = gather.count
-            gather.append(key)
-            let servers = route(key)
-            sampleRead(key)
-            if let plan = readPlan(at: servers, key, wantsToken: withCAS, turnOfAll.asFar(as: mayTakeTurns(key))) {
-                fragments.append(place, gather, server: plan.server, fallback: plan.fallback)
-            } else {
-                nobodyKnows(gather, place, servers)
+        let turnOfAll = spreadsReads && !gather.withCAS ? turn(of: session) : .primary
+        for place in gather.part {
+            gather.withKey(place) { key in
+                let servers = route(key)
+                sampleRead(key)
+                if let plan = readPlan(at: servers, key, wantsToken: gather.withCAS, turnOfAll.asFar(as: mayTakeTurns(key))) {
+                    fragments.append(place, gather, server: plan.server, fallback: plan.fallback)
+                } else {
+                    nobodyKnows(gather, place, servers)
+                }
             }
         }
-        let path = fragments.all.count == 1 && !fragments.all[0].fallback ? fragments.all[0].server : -1
-        gather.reply = session.expectRead(path: path)
-        gather.outstanding = 1
-        for fragment in fragments.all { ask(fragment) }
-        finishPart(gather)
+        return fragments.all
+    }
+
+    private func ask(_ fragments: [Fragment], of gather: Gather, _ session: ClientSession) {
+        for fragment in fragments { ask(fragment) }
+        if gather.outstanding == 0 { notePart(gather, session) }
     }
 
     /// Sends a fragment on its way.
@@ -247,16 +306,42 @@ extension LaneNode {
         if configuration.site.unreachable == .error { gather.fail(key, unreachableReply(place)) } else { gather.miss(key) }
     }
 
-    /// One more part is there; with the last of them, the client is answered.
+    /// One more server has said all that it was asked for.
     private func finishPart(_ gather: Gather) {
         gather.outstanding -= 1
-        guard gather.outstanding == 0 else { return }
-        for answer in gather.answers {
-            if case .found = answer { counters.getHits += 1 } else { counters.getMisses += 1 }
-        }
+        guard gather.outstanding == 0, let session = sessions[gather.client] else { return }
+        notePart(gather, session)
+        goOn(with: gather, session)
+    }
+
+    /// A part is there: the client is answered, or the next part is asked for in its turn.
+    private func goOn(with gather: Gather, _ session: ClientSession) {
+        let isLong = session.longRetrievals.contains { $0 === gather }
+        if isLong { continueRetrieval(of: session) } else { answer(gather, session) }
+    }
+
+    private func notePart(_ gather: Gather, _ session: ClientSession) {
+        let found = gather.found
+        session.pace.note(found: found, bytes: gather.collectedBytes)
+        counters.getHits += UInt64(found)
+        counters.getMisses += UInt64((gather.isLast ? gather.count : gather.part.upperBound) - gather.part.lowerBound - found)
+    }
+
+    /// The values of a part that is not the last leave at once.
+    private func sendPart(of gather: Gather, _ session: ClientSession) {
+        guard gather.collectedBytes > 0 else { return }
+        session.care.parkedReplyBytes -= gather.collectedBytes
+        session.noteReply(bytes: gather.collectedBytes)
+        counters.bytesWritten &+= UInt64(gather.collectedBytes)
+        _ = gather.join(into: connections.outgoing(session.connection))
+        markDirty(session.connection)
+        account(session)
+    }
+
+    private func answer(_ gather: Gather, _ session: ClientSession) {
+        session.care.parkedReplyBytes -= gather.collectedBytes
         gatherScratch.removeAll()
         let kind = gather.join(into: gatherScratch)
-        sessions[gather.client]?.care.parkedReplyBytes -= gather.collectedBytes
         deliver(gather.client, gather.reply, kind, gatherScratch.readable)
     }
 }

@@ -7,7 +7,7 @@ enum Limits {
     /// Replies to a client that wait, if more are under way, until there are so many bytes.
     static let patientBytesMax = 16 << 10
     /// Replies that one client connection may have outstanding before its commands wait.
-    static let clientRepliesMax = 2_048
+    static let clientRepliesMax = 256
     /// The same for a client whose replies' size is not known yet.
     static let clientRepliesFirst = 4
     /// Bytes that may wait for one client to read them before its commands wait.
@@ -22,10 +22,20 @@ enum Limits {
     static let statsWork = 64
     /// Keys of a `gat` that are on their way at a time: each is a write.
     static let touchesMax = 64
-    /// Commands from this size on are counted while they are under way …
-    static let largeCommandBytesMin = 4 << 10
-    /// … and past so many bytes of them, the client's next ones wait.
+    /// Keys of a retrieval that are asked for at a time, if they are of values whose size is not known yet …
+    static let partKeysFirst = 32
+    /// … and of small ones.
+    static let partKeysMax = 128
+    /// Bytes of values that are asked for at a time, as far as the last ones tell.
+    static let partBytes = 1 << 20
+    /// What a command under way takes besides its bytes.
+    static let commandUnderWayBytes = 256
+    /// What a key of a retrieval takes besides its bytes.
+    static let gatheredKeyBytes = 16
+    /// Past so many bytes of a client's commands that are under way, its next ones wait.
     static let clientCommandBytesMax = 4 << 20
+    /// Replies that a client waits for whose places are kept for the next ones.
+    static let slotsKeptMax = 64
     /// Less than that of a client's replies is not counted as held: it leaves with the turn. A shell reports from here on that a
     /// queue ran empty.
     static let countedReplyBytesMin = 16 << 10

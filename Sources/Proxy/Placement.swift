@@ -36,10 +36,7 @@ extension LaneNode {
     func admitClients() {
         guard !clientsAdmitted, serversTried, logTried else { return }
         clientsAdmitted = true
-        for session in sessions where !session.pumpDue {
-            session.pumpDue = true
-            sessionsToPump.append(session)
-        }
+        admitWaiting()
     }
 
     func route(_ key: UnsafeRawBufferPointer) -> Place {

@@ -21,7 +21,8 @@ extension LaneNode {
             return true
         }
         let key = request.key.of(bytes)
-        read(key, session, .get, shape: .retrieval, silence: nil, wantsToken: withCAS, asksPrimary: withCAS) {
+        read(key, session, .get, bytes: request.bytes, shape: .retrieval, silence: nil, wantsToken: withCAS, asksPrimary: withCAS)
+        {
             Command.get(key: key, withCAS: withCAS, into: $0)
         }
         return true
@@ -47,7 +48,7 @@ extension LaneNode {
             let write = Write(
                 effect: .touch, shape: .retrieval, key: Array(span.of(bytes)), command: [UInt8](queue.readable),
                 exptime: request.exptime)
-            let reply = session.expectWrite(path: -1, part: .oneOfMany, tally: .touch)
+            let reply = session.expectWrite(bytes: write.command.count, path: -1, part: .oneOfMany, tally: .touch)
             submit(write, .client(session.connection, reply))
         }
         session.keysLeft = keys.rest
@@ -81,7 +82,7 @@ extension LaneNode {
             let miss = ByteQueue()
             request.encodeMetaReply("EN", from: bytes, into: miss)
             read(
-                key, session, tally, shape: .meta, silence: request.silence, wantsToken: wantsToken,
+                key, session, tally, bytes: request.bytes, shape: .meta, silence: request.silence, wantsToken: wantsToken,
                 asksPrimary: request.isAnsweredByOneServer, miss: [UInt8](miss.readable),
                 missKind: .en
             ) { request.encode(from: bytes, into: $0) }
@@ -91,7 +92,7 @@ extension LaneNode {
 
     /// Asks the server that knows a key; without one, it is a miss or an error, as the site wants it.
     private func read(
-        _ key: UnsafeRawBufferPointer, _ session: ClientSession, _ tally: Tally, shape: ReplyShape,
+        _ key: UnsafeRawBufferPointer, _ session: ClientSession, _ tally: Tally, bytes: Int, shape: ReplyShape,
         silence: Silence?, wantsToken: Bool, asksPrimary: Bool, miss: [UInt8] = Array("END\r\n".utf8), missKind: ReplyKind = .end,
         command: (ByteQueue) -> Void
     ) {
@@ -100,7 +101,8 @@ extension LaneNode {
         let turn = spreadsReads && !asksPrimary ? turn(of: session, key) : .primary
         let plan = readPlan(at: place, key, wantsToken: wantsToken, turn)
         let reply = session.expectRead(
-            of: KeyBucket(slot: slot(of: key)), path: plan.map { $0.fallback ? -1 : $0.server } ?? -1, silence: silence,
+            of: KeyBucket(slot: slot(of: key)), bytes: bytes, path: plan.map { $0.fallback ? -1 : $0.server } ?? -1,
+            silence: silence,
             tally: tally)
         guard let plan else {
             if configuration.site.unreachable == .error {
@@ -193,7 +195,7 @@ extension LaneNode {
             if !request.noreply { answer(session, "SERVER_ERROR flush_all is denied by this site's configuration\r\n") }
             return true
         }
-        let reply = session.expectWrite(path: -1, silence: request.silence)
+        let reply = session.expectWrite(bytes: request.bytes, path: -1, silence: request.silence)
         for operation in operations.all where operation.kind == .copy { operation.cancelled = true }
         let flush = FlushWork(client: session.connection, reply: reply)
         let reachable = servers.filter(\.acceptsWrites)

@@ -315,10 +315,7 @@ extension LaneNode {
 
     private func admitAgain() {
         drainAll()
-        for session in sessions where !session.pumpDue {
-            session.pumpDue = true
-            sessionsToPump.append(session)
-        }
+        admitWaiting()
     }
 
     private func complain(_ target: RingChange.Target) {

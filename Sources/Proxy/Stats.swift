@@ -22,7 +22,7 @@ extension LaneNode {
     }
 
     private func gather(_ what: GatheredStats, for session: ClientSession) {
-        let work = StatsWork(client: session.connection, reply: session.expectRead(path: -1), what: what)
+        let work = StatsWork(client: session.connection, reply: session.expectRead(bytes: 0, path: -1), what: what)
         let reachable = servers.filter(\.acceptsWrites)
         work.outstanding = reachable.count + 1
         for server in reachable { ask(server, .stats(work), .stats) { Command.stats(what.rawValue, into: $0) } }

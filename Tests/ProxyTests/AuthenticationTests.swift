@@ -48,6 +48,19 @@ import Testing
         return found
     }
 
+    @Test("Who sends the line of its set and not the block has as much time as for any other request")
+    func halfway() throws {
+        let bench = try bench()
+        let slow = client(bench)
+        let silent = client(bench)
+        #expect(say(bench, slow, "set who 0 0 12\r\n") == "")
+        bench.advance(milliseconds: bench.configuration.site.times.clientRequestMilliseconds + 1_000)
+        #expect(bench.closed == [slow], "who has begun nothing is merely idle")
+        #expect(say(bench, silent, login) == "STORED\r\n")
+        bench.advance(milliseconds: 2 * bench.configuration.site.times.clientRequestMilliseconds)
+        #expect(!bench.closed.contains(silent))
+    }
+
     @Test("A text client is let in by its first set, and is then a client like any other")
     func text() throws {
         let bench = try bench()

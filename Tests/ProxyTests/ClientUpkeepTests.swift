@@ -107,6 +107,37 @@ import Testing
         #expect(bench.closed == [silent])
     }
 
+    @Test("Who is still being sent to is not idle, also when what is left stands in the shell")
+    func idleButRead() {
+        let bench = Bench.serving(plan { $0.times.clientIdleMilliseconds = 5_000 })
+        let reader = bench.client()
+        bench.ask(reader, "get k\r\n")
+        bench.stall(reader)
+        bench.answer("cache1", "VALUE k 0 20000\r\n\(String(repeating: "v", count: 20_000))\r\nEND\r\n")
+        // TLS has taken it in.
+        bench.node.connections.outgoing(reader).removeAll()
+        bench.advance(milliseconds: 20_000)
+        #expect(!bench.closed.contains(reader))
+        bench.drain(reader)
+        bench.advance(milliseconds: 6_000)
+        #expect(bench.closed == [reader])
+    }
+
+    @Test("A pipeline's places are given back when it is over")
+    func placesGoBack() {
+        let bench = Bench.serving(plan { _ in })
+        let client = bench.client()
+        for _ in 0..<100 {
+            bench.ask(client, "get k\r\n")
+            bench.answer("cache1", "END\r\n")
+        }
+        bench.ask(client, String(repeating: "get k\r\n", count: 100))
+        let session = bench.node.sessions[client]!
+        #expect(session.slots.count == 100 && session.keepsManySlots)
+        bench.answer("cache1", String(repeating: "END\r\n", count: 100))
+        #expect(session.slots.isEmpty && !session.keepsManySlots)
+    }
+
     // MARK: Memory
 
     @Test("Large commands under way are bounded for each client: a server that answers slowly does not fill the proxy")

@@ -244,6 +244,10 @@ import Testing
     func copiedLater() {
         let bench = recovering()
         let client = bench.client()
+        // Its values are small: it may ask for many.
+        bench.ask(client, "get a b\r\n")
+        bench.answer("cache1", "VALUE a 0 1\r\n1\r\nVALUE b 0 1\r\n1\r\nEND\r\n")
+        _ = (bench.commands("cache1"), bench.heard(client))
         let names = (0..<Limits.copiesMax + 1).map { "k\($0)" }
         let values = names.map { "VALUE \($0) 0 1\r\nx\r\n" }.joined() + "END\r\n"
         func read() -> Int {

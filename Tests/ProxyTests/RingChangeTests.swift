@@ -240,6 +240,45 @@ import WriteLog
         #expect(bench.node.ringChangeText == nil)
     }
 
+    @Test("The time that clients wait for new rings is not held against them")
+    func waitingIsNotIdling() throws {
+        let (bench, link, old, new, _) = try offered()
+        bench.node.configuration.site.times.clientIdleMilliseconds = 300
+        bench.node.configuration.site.times.clientRequestMilliseconds = 300
+        let half = bench.client()
+        bench.ask(half, "set k 0 0 2\r\n")
+        let whole = bench.client()
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .agreed))
+        bench.ask(whole, "get k\r\n")
+        let long = "get\(String(repeating: " k", count: 40))\r\n"
+        let third = bench.client()
+        bench.ask(third, long)
+        bench.advance(milliseconds: 900)
+        #expect(bench.node.isHolding)
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .offered))
+        #expect(!bench.node.isHolding && bench.closed.isDisjoint(with: [half, whole, third]))
+        #expect(bench.commands("cache1") == "get k\r\nget\(String(repeating: " k", count: 32))\r\n")
+        bench.ask(half, "ab\r\n")
+        #expect(bench.commands("cache1").hasPrefix("set k "))
+    }
+
+    @Test("A retrieval in parts goes on after a change, and does not hold it up")
+    func retrievalInParts() throws {
+        let (bench, link, old, new, _) = try offered()
+        let client = bench.client()
+        bench.ask(client, "get\(String(repeating: " k", count: 40))\r\n")
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .agreed))
+        #expect(bench.node.isHolding)
+        #expect(bench.commands("cache1") == "get\(String(repeating: " k", count: 32))\r\n")
+        bench.answer("cache1", "VALUE k 0 1\r\n1\r\nEND\r\n")
+        #expect(bench.commands("cache1") == "")
+        #expect(Self.rings(try bench.messages(link)).last == .ring(inEffect: old, next: new, progress: .drained))
+        bench.tell(link, .ring(inEffect: old, next: new, progress: .offered))
+        #expect(bench.commands("cache1") == "get\(String(repeating: " k", count: 8))\r\n")
+        bench.answer("cache1", "END\r\n")
+        #expect(bench.heard(client) == "VALUE k 0 1\r\n1\r\nEND\r\n")
+    }
+
     /// A lane that is to leave cache2 out, with a sibling.
     private func shrinking() throws -> (bench: Bench, link: ConnectionID, old: UInt64, after: BenchPlan) {
         let plan = Self.with(2, Self.plan(["n1", "n2"]))

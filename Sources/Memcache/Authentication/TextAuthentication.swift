@@ -56,6 +56,9 @@ public struct TextAuthentication: Sendable {
 
     private var state = State.line
 
+    /// The block of a line that was taken has not all arrived.
+    public var isHalfway: Bool { if case .line = state { false } else { true } }
+
     /// At the start of a connection.
     public init() {}
 
