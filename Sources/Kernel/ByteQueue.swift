@@ -11,10 +11,10 @@
 /// A reference type on purpose: the core and its shell share one queue per direction without copying. It belongs to one
 /// loop and is never touched from another.
 public final class ByteQueue {
-    private var storage: UnsafeMutableRawPointer
-    private var capacity: Int
-    private var start = 0
-    private var end = 0
+    @usableFromInline private(set) var storage: UnsafeMutableRawPointer
+    @usableFromInline private(set) var capacity: Int
+    @usableFromInline var start = 0
+    @usableFromInline var end = 0
 
     /// Buffers that grew past this give their memory back when they run empty.
     public static let idleBytesMax = 64 * 1024
@@ -28,14 +28,17 @@ public final class ByteQueue {
     deinit { storage.deallocate() }
 
     /// Bytes that can be read.
+    @inlinable
     public var count: Int { end - start }
     /// True when nothing can be read.
+    @inlinable
     public var isEmpty: Bool { start == end }
 
     /// Memory that it keeps from others: nothing while it is empty, and all that it allocated once that is much.
     public var heldBytes: Int { isEmpty ? 0 : capacity > Self.idleBytesMax ? capacity : count }
 
     /// The readable bytes. Valid until the next call that changes the queue: never stored, never escaped.
+    @inlinable
     public var readable: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: storage + start, count: end - start)
     }
@@ -47,17 +50,25 @@ public final class ByteQueue {
     }
 
     /// Drops bytes from the front.
+    @inlinable
     public func consume(_ bytes: Int) {
         precondition(bytes >= 0 && bytes <= count, "ByteQueue consume \(bytes) of \(count)")
         start += bytes
-        if start == end {
-            start = 0
-            end = 0
-            if capacity > Self.idleBytesMax { reallocate(Self.idleBytesMax / 16) }
-        }
+        if start == end { runEmpty() }
     }
 
+    @inlinable
+    func runEmpty() {
+        start = 0
+        end = 0
+        if capacity > Self.idleBytesMax { shrink() }
+    }
+
+    @usableFromInline
+    func shrink() { reallocate(Self.idleBytesMax / 16) }
+
     /// Drops everything.
+    @inlinable
     public func removeAll() { consume(count) }
 
     /// Drops bytes from the back: what was appended last and turned out not to be wanted.
@@ -79,6 +90,7 @@ public final class ByteQueue {
     }
 
     /// Appends raw bytes.
+    @inlinable
     public func append(_ bytes: UnsafeRawBufferPointer) {
         guard bytes.count > 0, let base = bytes.baseAddress else { return }
         if capacity - end < bytes.count { makeRoom(bytes.count) }
@@ -87,23 +99,26 @@ public final class ByteQueue {
     }
 
     /// Appends an array's bytes.
+    @inlinable
     public func append(_ bytes: [UInt8]) { bytes.withUnsafeBytes { append($0) } }
 
     /// Appends a slice's bytes.
     public func append(_ bytes: ArraySlice<UInt8>) { bytes.withUnsafeBytes { append($0) } }
 
     /// Appends a literal's bytes.
+    @inlinable
     public func append(_ text: StaticString) {
         append(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
-    /// Appends a string's UTF-8; for cold paths.
-    public func append(_ text: String) {
+    /// Appends a string's UTF-8; for cold paths. (Its label keeps literals from being taken for strings.)
+    public func append(text: String) {
         var text = text
         text.withUTF8 { append(UnsafeRawBufferPointer($0)) }
     }
 
     /// Appends one byte.
+    @inlinable
     public func append(_ byte: UInt8) {
         if end == capacity { makeRoom(1) }
         storage.storeBytes(of: byte, toByteOffset: end, as: UInt8.self)
@@ -159,7 +174,8 @@ public final class ByteQueue {
         storage.storeBytes(of: number.littleEndian, toByteOffset: start + offset, as: Number.self)
     }
 
-    private func makeRoom(_ bytes: Int) {
+    @usableFromInline
+    func makeRoom(_ bytes: Int) {
         let used = end - start
         if capacity - used >= bytes && start >= used {
             storage.copyMemory(from: storage + start, byteCount: used)

@@ -126,7 +126,7 @@ public enum Command {
 
     /// `stats`, or one of its subcommands; the reply has the shape `.stats`.
     public static func stats(_ what: String = "", into queue: ByteQueue) {
-        queue.append(what.isEmpty ? "stats\r\n" : "stats \(what)\r\n")
+        queue.append(text: what.isEmpty ? "stats\r\n" : "stats \(what)\r\n")
     }
 
     /// `flush_all`, now; the reply has the shape `.line`.

@@ -97,25 +97,56 @@ struct CommandLine {
     }
 }
 
-/// Finds a newline eight bytes at a time.
+/// Finds bytes, eight at a time.
 enum LineSearch {
+    private static var lows: UInt64 { 0x0101_0101_0101_0101 }
+    private static var highs: UInt64 { 0x8080_8080_8080_8080 }
+
+    /// The high bit of the lowest byte that is zero, and perhaps of some above it; 0 when none is.
+    @inline(__always)
+    private static func zeros(_ word: UInt64) -> UInt64 { (word &- lows) & ~word & highs }
+
+    @inline(__always)
+    private static func word(at offset: Int, of bytes: UnsafeRawBufferPointer) -> UInt64 {
+        UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+    }
+
     /// The offset of the first newline at or behind `from` and before `limit`; nil if there is none.
     @inline(__always)
     static func newline(in bytes: UnsafeRawBufferPointer, from: Int, limit: Int) -> Int? {
-        let lows: UInt64 = 0x0101_0101_0101_0101
-        let highs: UInt64 = 0x8080_8080_8080_8080
+        byte(10, in: bytes, from: from, limit: limit)
+    }
+
+    /// The same for any byte.
+    @inline(__always)
+    static func byte(_ wanted: UInt8, in bytes: UnsafeRawBufferPointer, from: Int, limit: Int) -> Int? {
         var at = from
         while at + 8 <= limit {
-            // A byte that is a newline becomes zero, and the lowest zero byte gets its high bit set.
-            let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self)) ^ (lows &* 10)
-            let zeros = (word &- lows) & ~word & highs
+            // A byte that is wanted becomes zero.
+            let zeros = zeros(word(at: at, of: bytes) ^ (lows &* UInt64(wanted)))
             if zeros != 0 { return at + zeros.trailingZeroBitCount / 8 }
             at += 8
         }
         while at < limit {
-            if bytes[at] == 10 { return at }
+            if bytes[at] == wanted { return at }
             at += 1
         }
         return nil
+    }
+
+    /// True when there is neither a space nor a NUL from `start` to `end`.
+    @inline(__always)
+    static func isOneToken(_ bytes: UnsafeRawBufferPointer, from start: Int, to end: Int) -> Bool {
+        var at = start
+        while at + 8 <= end {
+            let word = word(at: at, of: bytes)
+            if zeros(word) | zeros(word ^ (lows &* 32)) != 0 { return false }
+            at += 8
+        }
+        while at < end {
+            if bytes[at] == 32 || bytes[at] == 0 { return false }
+            at += 1
+        }
+        return true
     }
 }

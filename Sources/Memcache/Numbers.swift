@@ -80,6 +80,18 @@ package enum Numbers {
         return cut
     }
 
+    /// The number that begins at `at`, of nine digits at most; `at` is moved behind it. Nil where there is none, or a longer one.
+    @inline(__always)
+    static func shortDigits(_ text: UnsafeRawBufferPointer, _ at: inout Int) -> UInt64? {
+        let start = at
+        var number: UInt64 = 0
+        while at < text.count, case let digit = UInt64(text[at] &- 48), digit <= 9 {
+            number = number &* 10 &+ digit
+            at += 1
+        }
+        return at > start && at - start <= 9 ? number : nil
+    }
+
     /// A number of digits only, as replies carry it; nil for anything else, and when 64 bits do not hold it.
     @inline(__always)
     static func digits(_ token: UnsafeRawBufferPointer) -> UInt64? {

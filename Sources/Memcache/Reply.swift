@@ -8,8 +8,8 @@ public enum ReplyKind: Sendable, Hashable {
     case notFound, deleted, touched
     /// `flush_all`, `verbosity`.
     case ok
-    /// `incr` and `decr`.
-    case number(UInt64)
+    /// `incr` and `decr`: the reply's value is the digits.
+    case number
     /// A retrieval that found its key, the closing `END` included unless it is one of many.
     case value
     /// A retrieval that found nothing; `stats`, complete.
@@ -55,7 +55,7 @@ public struct Reply: Sendable {
     public var key = Span.none
     /// Client flags (`VALUE`, meta `f`).
     public var flags: UInt32 = 0
-    /// The value without its CRLF; of `version` and of errors the text.
+    /// The value without its CRLF; of `version` and of errors the text, of a number its digits.
     public var value = Span.none
     /// The CAS value (`gets`, meta `c`); 0 without one.
     public var cas: UInt64 = 0

@@ -87,8 +87,10 @@ public enum ReplyScanner {
                 var reply = Reply(kind: .version, headBytes: headBytes)
                 reply.value = Span(start: 8, count: head.count - 8)
                 return .reply(reply)
-            } else if let number = Numbers.digits(head) {
-                kind = .number(number)
+            } else if Numbers.digits(head) != nil {
+                var reply = Reply(kind: .number, headBytes: headBytes)
+                reply.value = Span(start: 0, count: head.count)
+                return .reply(reply)
             } else {
                 return .malformed(reason: "an unknown reply line")
             }
@@ -112,6 +114,10 @@ public enum ReplyScanner {
         if Word.of(head) == Word.endReply { return .reply(Reply(kind: .end, headBytes: headBytes)) }
         guard Word.prefix(6, of: head) == Word.valueStart else { return .malformed(reason: "neither VALUE nor END") }
         var reply = Reply(kind: .value, headBytes: headBytes)
+        if let size = plain(head, &reply) {
+            if let fault = block(bytes, &reply, size, valueBytesMax, behind: behind) { return fault }
+            return .reply(reply)
+        }
         var words = KeyCursor(in: head, from: 6, to: head.count)
         guard let key = words.next(), let flags = words.next(), let size = words.next() else {
             return .malformed(reason: "a VALUE line is too short")
@@ -132,8 +138,32 @@ public enum ReplyScanner {
         return .reply(reply)
     }
 
+    /// What nearly every `VALUE` line is: key, flags and size, one space between them. The size; nil for any other line.
+    @inline(__always)
+    private static func plain(_ head: UnsafeRawBufferPointer, _ reply: inout Reply) -> UInt64? {
+        guard let space = LineSearch.byte(32, in: head, from: 6, limit: head.count), space > 6 else { return nil }
+        var at = space + 1
+        guard let flags = Numbers.shortDigits(head, &at), at < head.count, head[at] == 32 else { return nil }
+        at += 1
+        guard let size = Numbers.shortDigits(head, &at), at == head.count else { return nil }
+        reply.key = Span(start: 6, count: space - 6)
+        reply.flags = UInt32(truncatingIfNeeded: flags)
+        return size
+    }
+
     /// Behind the value stands `END`; or an error, which then is the reply.
+    @inline(__always)
     private static func closing(_ bytes: UnsafeRawBufferPointer, _ value: Reply) -> ReplyScan {
+        var reply = value
+        let start = reply.bytes
+        if Word.at(start, count: 5, in: bytes) == Word.endLine {
+            reply.bytes = start + 5
+            return .reply(reply)
+        }
+        return unusualClosing(bytes, reply)
+    }
+
+    private static func unusualClosing(_ bytes: UnsafeRawBufferPointer, _ value: Reply) -> ReplyScan {
         var reply = value
         let start = reply.bytes
         switch line(bytes, from: start) {

@@ -63,6 +63,7 @@ public struct RequestParser: Sendable {
             return withoutNewline(bytes)
         }
         scanned = 0
+        if let request = plainGet(bytes, newline: newline) { return .request(request) }
         if newline >= MemcacheLimits.lineBytesMax, !Self.isRetrieval(bytes) { return Self.lineTooLong(bytes) }
         let line = CommandLine(bytes, newline: newline)
         switch understand(line, bytes) {
@@ -75,6 +76,22 @@ public struct RequestParser: Sendable {
         case let other:
             return other
         }
+    }
+
+    /// `get` of one key, as plainly as can be: what clients send most, found without taking the line apart. Nil for any other line,
+    /// of which the rules must say what it is.
+    @inline(__always)
+    private func plainGet(_ bytes: UnsafeRawBufferPointer, newline: Int) -> Request? {
+        let keyBytes = newline - 5
+        guard keyBytes > 0, keyBytes <= MemcacheLimits.keyBytesMax, bytes[newline - 1] == 13,
+            Word.prefix(4, of: bytes) == Word.getStart, LineSearch.isOneToken(bytes, from: 4, to: newline - 1)
+        else { return nil }
+        var request = Request(verb: .get, lineBytes: newline + 1)
+        request.isPlain = true
+        request.key = Span(start: 4, count: keyBytes)
+        request.arguments = request.key
+        request.keysNamed = 1
+        return request
     }
 
     /// The line is not complete: wait for more, unless no command may be so long.

@@ -19,6 +19,12 @@ enum Word {
         text.count < count ? 0 : of(text, from: 0, count: count)
     }
 
+    /// The word of `count` bytes, at most eight, from `start` on; 0 when they are not there.
+    @inline(__always)
+    static func at(_ start: Int, count: Int, in bytes: UnsafeRawBufferPointer) -> UInt64 {
+        start + count <= bytes.count ? of(bytes, from: start, count: count) : 0
+    }
+
     @inline(__always)
     private static func of(_ bytes: UnsafeRawBufferPointer, from start: Int, count: Int) -> UInt64 {
         if count > 8 { return 0 }
@@ -44,6 +50,7 @@ extension Word {
     @inline(__always) static var zero: UInt64 { 0x0030 }
     @inline(__always) static var deletedReply: UInt64 { 0x0044_4554_454c_4544 }
     @inline(__always) static var endReply: UInt64 { 0x0044_4e45 }
+    @inline(__always) static var endLine: UInt64 { 0x000a_0d44_4e45 }
     @inline(__always) static var existsReply: UInt64 { 0x5354_5349_5845 }
     @inline(__always) static var okReply: UInt64 { 0x4b4f }
     @inline(__always) static var resetReply: UInt64 { 0x0054_4553_4552 }

@@ -13,7 +13,7 @@ import Replication
 import WriteLog
 
 /// What the next reply on a backend connection answers.
-struct Expected {
+struct Expected: Slot {
     enum Purpose {
         /// A client's read. `fallback`: a miss is asked of the key's other server.
         case read(ConnectionID, UInt64, fallback: Bool)
@@ -62,6 +62,8 @@ struct Expected {
     var sentBytes: Int
     /// When it was queued, in monotonic microseconds.
     var at: UInt64
+
+    @inline(__always) static var vacant: Expected { Expected(purpose: .probe, shape: .line, sentBytes: 0, at: 0) }
 }
 
 /// A `flush_all` of one client, over all servers.
@@ -108,7 +110,7 @@ final class BackendServer {
 
     var phase = Phase.idle
     var connection: ConnectionID?
-    var expected: Deque<Expected> = []
+    var expected = SlotQueue<Expected>()
     /// Commands of the reads that are under way, to be asked of the backup if need be.
     let sent = ByteQueue()
     /// Pid and start time, as the server last told; nil before it ever did.

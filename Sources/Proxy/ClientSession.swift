@@ -12,7 +12,7 @@ import Kernel
 import Memcache
 
 /// One reply that a client waits for, or part of one.
-struct ReplySlot {
+struct ReplySlot: Slot {
     enum Part: UInt8 {
         /// The whole reply.
         case whole
@@ -44,6 +44,9 @@ struct ReplySlot {
     var commandBytes: UInt32 = 0
     /// The reply is an error: it ends a retrieval.
     var failed = false
+
+    @inline(__always)
+    static var vacant: ReplySlot { ReplySlot(bytes: nil, silence: nil, exchange: nil, part: .whole, role: .literal) }
 }
 
 /// A store whose value is too large, as the parser tells of it.
@@ -67,7 +70,7 @@ final class ClientSession {
     /// The latest packet as a text command.
     private let text = ByteQueue()
     private let itemBytesMax: Int
-    var slots: Deque<ReplySlot> = []
+    var slots = SlotQueue<ReplySlot>()
     /// There have been so many of them that their room is to be given back.
     private(set) var keepsManySlots = false
     /// Number of the front slot; replies are addressed by number.
@@ -83,6 +86,10 @@ final class ClientSession {
     var waiting: Request?
     /// The same for a store that was refused, and whose key must go in its turn.
     var waitingRefusal: RefusedStore?
+    /// Where the waiting command's key lives, if somebody has looked.
+    private(set) var waitingAt: Place?
+    /// The path that it was last refused, with writes under way.
+    private var waitingPath: Int?
     /// Of the waiting `gat`, the keys that are not on their way yet; nil when none is.
     var keysLeft: Span?
     /// Its retrievals that are done in parts, in order.
@@ -154,7 +161,28 @@ final class ClientSession {
     var isStranger: Bool { admission.map { !$0.isAdmitted } ?? false }
 
     /// The latest request has been sent on its way, and its text is not needed any more.
-    func finishRequest() { text.removeAll() }
+    func finishRequest() {
+        text.removeAll()
+        forgetPlace()
+    }
+
+    /// The command at hand, whose key lives here, may not take this path yet.
+    func wait(at place: Place?, on path: Int) {
+        waitingAt = place
+        waitingPath = path
+    }
+
+    /// Keys may live elsewhere now.
+    func forgetPlace() {
+        waitingAt = nil
+        waitingPath = nil
+    }
+
+    /// What the waiting command was refused for still stands in its way: it need not be looked at again.
+    var waitsOn: Bool {
+        guard let waitingPath, writes > 0 else { return false }
+        return !mayRead(from: waitingPath)
+    }
 
     /// What the latest request's spans point into.
     func source(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer { translator == nil ? bytes : text.readable }
@@ -208,13 +236,14 @@ final class ClientSession {
 
     /// Takes the front slot; true when its bytes are to go out.
     func popFirst() -> Bool {
-        let slot = slots.removeFirst()
+        let (part, failed) = (slots[0].part, slots[0].failed)
+        slots.discardFirst()
         firstReply += 1
         if slots.isEmpty && keepsManySlots {
-            slots = []
+            slots.removeAll()
             keepsManySlots = false
         }
-        return goesOut(slot.part, failed: slot.failed)
+        return goesOut(part, failed: failed)
     }
 
     /// True when the next part of a reply is to go out.

@@ -62,6 +62,7 @@ extension LaneNode {
         let bytes = incoming.readable
         if let parsed = session.waiting {
             // Understood before, but it had to wait for an earlier command.
+            if session.waitsOn { return nil }
             guard dispatch(parsed, session, session.source(bytes)) else { return nil }
             session.waiting = nil
             incoming.consume(session.incomingBytes(of: parsed))
@@ -111,7 +112,7 @@ extension LaneNode {
         counters.commandsRefused += 1
         let queue = ByteQueue()
         key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
-        var write = Write(effect: .delete, shape: .meta, key: key, command: [UInt8](queue.readable))
+        let write = Write(effect: .delete, shape: .meta, key: key, command: [UInt8](queue.readable))
         write.replyInstead = Array("\(refused.reply)".utf8)
         submit(write, .client(session.connection, session.expectWrite(bytes: write.command.count, path: -1)))
         incoming.consume(refused.consume)
@@ -163,13 +164,16 @@ extension LaneNode {
         let slot = slot(of: key)
         let isOwn = owners[slot] == laneID
         let keyWork = isOwn ? work[key] : nil
-        let place = isOwn ? keyWork?.place ?? route(key) : nil
+        let place = isOwn ? keyWork?.place ?? session.waitingAt ?? route(key) : nil
         // The path of a write is this lane's connection to the deciding server if it goes there at once; -1 otherwise.
         let path = place.flatMap { goesAtOnce(keyWork) ? authority(of: keyWork, at: $0, key) : nil } ?? -1
-        if !isPlanted(.pipelineSwapped), !session.mayWrite(KeyBucket(slot: slot), on: path) { return false }
+        if !session.mayWrite(KeyBucket(slot: slot), on: path), !isPlanted(.pipelineSwapped) {
+            session.wait(at: place, on: path)
+            return false
+        }
         commandScratch.removeAll()
         request.encode(from: bytes, into: commandScratch)
-        var write = Write(
+        let write = Write(
             effect: effect(of: request), shape: request.replyShape, key: key, command: [UInt8](commandScratch.readable))
         if request.hasValue {
             write.payloadCount = request.value.count
@@ -277,14 +281,13 @@ extension LaneNode {
         guard let session = sessions[id] else { return }  // the client is gone
         precondition(number >= session.firstReply, "reply \(number) of \(id) is delivered twice")
         let place = Int(number - session.firstReply)
-        let slot = session.slots[place]
-        session.noteAnswered(slot.role)
+        session.noteAnswered(session.slots[place].role)
         session.noteReply(bytes: bytes.count)
         var mattersToMemory =
             session.care.commandBytes >= Limits.countedReplyBytesMin || bytes.count >= Limits.countedReplyBytesMin
-        session.care.commandBytes -= Int(slot.commandBytes)
-        counters.end(slot.tally, kind)
-        let visible = visibleBytes(slot, kind, bytes)
+        session.care.commandBytes -= Int(session.slots[place].commandBytes)
+        counters.end(session.slots[place].tally, kind)
+        let visible = visibleBytes(session, place, kind, bytes)
         session.slots[place].failed = kind.isError
         if place > 0 {
             session.slots[place].bytes = Array(visible)
@@ -295,7 +298,7 @@ extension LaneNode {
             let before = outgoing.count
             if session.popFirst() { outgoing.append(visible) }
             if session.care.parkedReplyBytes >= Limits.countedReplyBytesMin { mattersToMemory = true }
-            while let next = session.slots.first?.bytes {
+            while !session.slots.isEmpty, let next = session.slots[0].bytes {
                 session.care.parkedReplyBytes -= next.count
                 if session.popFirst() { outgoing.append(next) }
             }
@@ -308,13 +311,13 @@ extension LaneNode {
         pumpLater(session)
     }
 
-    /// What of a reply the client is to see.
+    /// What of a reply the client is to see in this place.
     private func visibleBytes(
-        _ slot: ReplySlot, _ kind: ReplyKind, _ bytes: UnsafeRawBufferPointer
+        _ session: ClientSession, _ place: Int, _ kind: ReplyKind, _ bytes: UnsafeRawBufferPointer
     ) -> UnsafeRawBufferPointer {
-        if let exchange = slot.exchange { return packet(of: bytes, exchange) }
-        if slot.silence?.covers(kind) ?? false { return UnsafeRawBufferPointer(rebasing: bytes[0..<0]) }
-        guard slot.part == .oneOfMany else { return bytes }
+        if let exchange = session.slots[place].exchange { return packet(of: bytes, exchange) }
+        if session.slots[place].silence?.covers(kind) ?? false { return UnsafeRawBufferPointer(rebasing: bytes[0..<0]) }
+        guard session.slots[place].part == .oneOfMany else { return bytes }
         switch kind {
         case .value:
             return UnsafeRawBufferPointer(rebasing: bytes[0..<bytes.count - 5])  // without its END

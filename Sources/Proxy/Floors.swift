@@ -120,7 +120,7 @@ extension LaneNode {
 
     /// A key that something is still to be done about.
     func isPinned(_ key: [UInt8], _ entry: KeyEntry) -> Bool {
-        work[key] != nil || assertionOf[key] != nil || servers.contains { $0.missed[key] != nil } || isTouchOnItsWay(entry)
+        work.has(key) || assertionOf.has(key) || servers.contains { $0.missed.has(key) } || isTouchOnItsWay(entry)
     }
 
     /// A touch that some site lacks: the value that it prolongs may have to be shipped with the touch's expiry.

@@ -163,22 +163,27 @@ struct KeyIndex {
     mutating func forget(
         upTo floor: UInt64, pinned: ([UInt8], KeyEntry) -> Bool, forgotten: ([UInt8], Version) -> Void
     ) -> Bool {
-        func letGo(_ raise: (key: [UInt8], top: Version)) {
+        func letGo(_ raise: (key: [UInt8], top: Version), _ place: KeyMap<KeyEntry>.Place?) {
             // Raised again since: a later element speaks for it.
-            guard let entry = entries[raise.key], entry.top == raise.top else { return }
-            if pinned(raise.key, entry) {
+            guard let place, entries[place].top == raise.top else { return }
+            if pinned(raise.key, entries[place]) {
                 held.append(raise)
             } else {
-                entries[raise.key] = nil
+                entries.remove(place)
                 forgotten(raise.key, raise.top)
             }
         }
         // Before any younger key is forgotten, which it would cover; its own raise may stand behind one that is not stable yet.
         if barrier > .zero, barrier.stamp <= floor { lowerBarrier() }
-        for _ in 0..<min(held.count, Limits.heldLooksMax) { letGo(held.removeFirst()) }
+        for _ in 0..<min(held.count, Limits.heldLooksMax) {
+            let raise = held.removeFirst()
+            letGo(raise, entries.find(raise.key))
+        }
         while let first = raises.first {
-            if let entry = entries[first.key], entry.top == first.top, first.top.stamp > floor { break }
-            letGo(raises.removeFirst())
+            let place = entries.find(first.key)
+            if first.top.stamp > floor, let place, entries[place].top == first.top { break }
+            raises.removeFirst()
+            letGo(first, place)
         }
         return !held.isEmpty
     }

@@ -25,6 +25,9 @@ final class Operation {
     let key: [UInt8]
     /// Where the key lives.
     let place: Place
+    /// Everything under way for the key. Invariant: set from when it is begun until it has landed, and alive as long, since what is under
+    /// way keeps it among the lane's.
+    unowned var keyWork: KeyWork?
     /// Its place among all operations under way; -1 while it is not one of them.
     fileprivate(set) var listed = -1
     /// The version that lands.

@@ -38,14 +38,11 @@ extension LaneNode {
 
     /// Where the key lives may be known already.
     func workFor(_ key: [UInt8], at place: Place? = nil) -> KeyWork {
-        if let known = work[key] { return known }
-        let fresh = KeyWork(at: place ?? route(key))
-        work[key] = fresh
-        return fresh
+        work.value(of: key, orInsert: KeyWork(at: place ?? route(key)))
     }
 
     func dropIfIdle(_ key: [UInt8], _ keyWork: KeyWork) {
-        if keyWork.isIdle, work[key] === keyWork { work[key] = nil }
+        if keyWork.isIdle { work.removeValue(forKey: key) { $0 === keyWork } }
     }
 
     /// Admits what waited, in order, as far as it may go now. What lands at once, where no server can be reached, makes room for the
@@ -88,7 +85,6 @@ extension LaneNode {
         _ write: Write, _ completion: Completion, _ keyWork: KeyWork, under version: Version? = nil, requesters: [Requester] = []
     ) {
         if write.key == allKeys { return startBarrier(completion, keyWork) }
-        var write = write
         if let exptime = write.exptime { write.expiry = absoluteExpiry(exptime) }
         let place = keyWork.place
         guard let authority = authority(of: keyWork, at: place, write.key) else {
@@ -176,6 +172,7 @@ extension LaneNode {
 
     func begin(_ operation: Operation, _ keyWork: KeyWork) {
         operation.begunAt = monotonic
+        operation.keyWork = keyWork
         keyWork.inFlight.append(operation)
         operations.insert(operation)
         if isPlanted(.mirrorBeforeLanding), operation.kind != .copy, operation.kind != .doubt {
@@ -233,7 +230,8 @@ extension LaneNode {
     /// No server will be heard of this operation any more.
     func landed(_ operation: Operation) {
         operations.remove(operation)
-        let keyWork = workFor(operation.key)
+        guard let keyWork = operation.keyWork else { preconditionFailure("operation \(operation.version) has not begun") }
+        operation.keyWork = nil
         keyWork.inFlight.removeAll { $0 === operation }
         if let held = operation.heldAnswer { complete(operation.completion, held.kind, held.bytes) }
         if !operation.aborted {

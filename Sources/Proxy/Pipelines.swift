@@ -274,14 +274,16 @@ extension LaneNode {
         let incoming = connections.incoming(connection)
         server.heardAt = monotonic
         while !incoming.isEmpty, server.connection == connection {
-            guard let expected = server.expected.first else { return drop(server, "it answered although nothing was asked") }
+            if server.expected.isEmpty { return drop(server, "it answered although nothing was asked") }
             let bytes = incoming.readable
-            switch ReplyScanner.scan(bytes, expecting: expected.shape) {
+            let shape = server.expected[0].shape
+            switch ReplyScanner.scan(bytes, expecting: shape) {
             case .incomplete: return
             case .malformed(let reason): return drop(server, "its reply makes no sense: \(reason)")
             case .reply(let reply):
                 // A value of a retrieval of many keys is one part of a reply.
-                if reply.kind != .value || expected.shape != .values { server.expected.removeFirst() }
+                let isPart = shape == .values && reply.kind == .value
+                let expected = isPart ? server.expected[0] : server.expected.removeFirst()
                 takeReply(server, expected, reply, UnsafeRawBufferPointer(rebasing: bytes[0..<reply.bytes]))
                 if server.connection == connection { incoming.consume(reply.bytes) }
             }

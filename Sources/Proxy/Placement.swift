@@ -40,9 +40,9 @@ extension LaneNode {
     }
 
     func route(_ key: UnsafeRawBufferPointer) -> Place {
-        Place(
-            primary: rings.primaries.server(for: key),
-            backup: rings.backups.map { $0.server(for: key) + rings.primaries.servers.count })
+        let primary = rings.primaries.server(for: key)
+        guard let backups = rings.backups else { return Place(primary: primary, backup: nil) }
+        return Place(primary: primary, backup: backups.server(for: key) + rings.primaries.servers.count)
     }
 
     func route(_ key: [UInt8]) -> Place { key.withUnsafeBytes { route($0) } }

@@ -14,18 +14,18 @@ extension LaneNode {
             answer(session, discovery(isKey: true))
             return true
         }
-        guard mayRetrieve(request, session, bytes, asWrites: false) else { return false }
         let withCAS = request.verb == .gets
         guard request.keyCount == 1 else {
+            guard mayRetrieve(request, session, bytes, asWrites: false) else { return false }
             gather(request, session, bytes, withCAS: withCAS)
             return true
         }
         let key = request.key.of(bytes)
-        read(key, session, .get, bytes: request.bytes, shape: .retrieval, silence: nil, wantsToken: withCAS, asksPrimary: withCAS)
-        {
+        return read(
+            key, session, .get, bytes: request.bytes, shape: .retrieval, silence: nil, wantsToken: withCAS, asksPrimary: withCAS
+        ) {
             Command.get(key: key, withCAS: withCAS, into: $0)
         }
-        return true
     }
 
     /// `gat`: each key is a write at its owner.
@@ -77,45 +77,51 @@ extension LaneNode {
 
     func metaRead(_ request: Request, _ tally: Tally, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
         request.withKey(in: bytes) { key in
-            let wantsToken = request.meta.has("c")
-            if !isPlanted(.pipelineSwapped), !session.mayRead(from: readPath(key, wantsToken: wantsToken)) { return false }
-            let miss = ByteQueue()
-            request.encodeMetaReply("EN", from: bytes, into: miss)
             read(
-                key, session, tally, bytes: request.bytes, shape: .meta, silence: request.silence, wantsToken: wantsToken,
-                asksPrimary: request.isAnsweredByOneServer, miss: [UInt8](miss.readable),
-                missKind: .en
+                key, session, tally, bytes: request.bytes, shape: .meta, silence: request.silence,
+                wantsToken: request.meta.has("c"), asksPrimary: request.isAnsweredByOneServer
             ) { request.encode(from: bytes, into: $0) }
-            return true
         }
     }
 
-    /// Asks the server that knows a key; without one, it is a miss or an error, as the site wants it.
+    /// Asks the server that knows a key; without one, it is a miss or an error, as the site wants it. False when it must wait for
+    /// earlier writes of its connection.
     private func read(
         _ key: UnsafeRawBufferPointer, _ session: ClientSession, _ tally: Tally, bytes: Int, shape: ReplyShape,
-        silence: Silence?, wantsToken: Bool, asksPrimary: Bool, miss: [UInt8] = Array("END\r\n".utf8), missKind: ReplyKind = .end,
-        command: (ByteQueue) -> Void
-    ) {
-        let place = route(key)
-        sampleRead(key)
+        silence: Silence?, wantsToken: Bool, asksPrimary: Bool, command: (ByteQueue) -> Void
+    ) -> Bool {
+        let place = session.waitingAt ?? route(key)
         let turn = spreadsReads && !asksPrimary ? turn(of: session, key) : .primary
         let plan = readPlan(at: place, key, wantsToken: wantsToken, turn)
+        let path = plan.map { $0.fallback ? -1 : $0.server } ?? -1
+        if !session.mayRead(from: path), !isPlanted(.pipelineSwapped) {
+            session.wait(at: place, on: path)
+            return false
+        }
+        sampleRead(key)
         let reply = session.expectRead(
-            of: KeyBucket(slot: slot(of: key)), bytes: bytes, path: plan.map { $0.fallback ? -1 : $0.server } ?? -1,
-            silence: silence,
-            tally: tally)
+            of: KeyBucket(slot: slot(of: key)), bytes: bytes, path: path, silence: silence, tally: tally)
         guard let plan else {
-            if configuration.site.unreachable == .error {
-                unreachableReply(place).withUnsafeBytes { deliver(session.connection, reply, .serverError, $0) }
-            } else {
-                miss.withUnsafeBytes { deliver(session.connection, reply, missKind, $0) }
-            }
-            return
+            nobodyKnows(session, reply, shape, place, command)
+            return true
         }
         let server = servers[plan.server]
         server.reads += 1
         if plan.fallback && server.isBackup { counters.spreadReads += 1 }
         ask(server, .read(session.connection, reply, fallback: plan.fallback), shape, keeping: true, command)
+        return true
+    }
+
+    /// No server can be asked what a client wants to read.
+    private func nobodyKnows(
+        _ session: ClientSession, _ reply: UInt64, _ shape: ReplyShape, _ place: Place, _ command: (ByteQueue) -> Void
+    ) {
+        if configuration.site.unreachable == .error {
+            return unreachableReply(place).withUnsafeBytes { deliver(session.connection, reply, .serverError, $0) }
+        }
+        let asked = ByteQueue()
+        command(asked)
+        deliverMiss(session.connection, reply, shape, asked.readable)
     }
 
     // MARK: Fallback

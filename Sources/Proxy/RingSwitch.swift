@@ -81,8 +81,9 @@ extension LaneNode {
             moved.waiters = keyWork.waiters
             work[key] = moved
         }
+        for session in sessions { session.forgetPlace() }
         for place in parked.indices { parked[place].write.place = nil }
-        for request in forwards.keys { forwards[request]?.write.place = nil }
+        for forward in forwards.values { forward.write.place = nil }
     }
 
     /// Servers that have gained keys lack them, and those that have lost some still hold them.

@@ -15,16 +15,13 @@ extension ReplyShape {
 
 extension ReplyKind {
     private static let inOrder: [ReplyKind] = [
-        .stored, .notStored, .exists, .notFound, .deleted, .touched, .ok, .number(0), .value, .end, .hd, .en, .ns, .nf, .ex, .va,
+        .stored, .notStored, .exists, .notFound, .deleted, .touched, .ok, .number, .value, .end, .hd, .en, .ns, .nf, .ex, .va,
         .mn,
         .me, .error, .clientError, .serverError, .version, .reset,
     ]
 
     /// The kind alone: a number's value travels in the reply's text.
-    var wireCode: UInt8 {
-        if case .number = self { return 7 }
-        return UInt8(Self.inOrder.firstIndex(of: self)!)  // all other kinds are listed
-    }
+    var wireCode: UInt8 { UInt8(Self.inOrder.firstIndex(of: self)!) }  // all kinds are listed
 
     init?(wireCode: UInt8) {
         guard Int(wireCode) < Self.inOrder.count else { return nil }

@@ -28,13 +28,14 @@ enum WriteEffect: UInt8, Sendable {
     var readsBack: Bool { self == .derive }
 }
 
-/// A write of a client, of another lane's client, or of the lane itself.
-struct Write: Sendable {
+/// A write of a client, of another lane's client, or of the lane itself. A class, since it is handed on from one stage to the next, and
+/// only its owner changes it.
+final class Write {
     var effect: WriteEffect
-    var shape: ReplyShape
-    var key: [UInt8]
+    let shape: ReplyShape
+    let key: [UInt8]
     /// The command, its data block included.
-    var command: [UInt8]
+    let command: [UInt8]
     /// Where the payload is in the command.
     var payloadStart: Int
     var payloadCount: Int
@@ -68,7 +69,7 @@ struct Write: Sendable {
     }
 
     /// A barrier: everything older is gone, at every site.
-    static let barrier = Write(effect: .delete, shape: .line, key: allKeys, command: Array("flush_all\r\n".utf8))
+    static var barrier: Write { Write(effect: .delete, shape: .line, key: allKeys, command: Array("flush_all\r\n".utf8)) }
 
     /// As it travels to the owner.
     var forwarded: ForwardedWrite {
@@ -79,20 +80,17 @@ struct Write: Sendable {
     }
 
     /// As it arrived at the owner; nil when a field makes no sense.
-    init?(_ forwarded: ForwardedWrite) {
+    static func arrived(_ forwarded: ForwardedWrite) -> Write? {
         guard let effect = WriteEffect(rawValue: forwarded.effect), let shape = ReplyShape(wireCode: forwarded.shape) else {
             return nil
         }
-        if forwarded.key == allKeys {
-            guard effect == .delete else { return nil }
-            self = .barrier
-            return
-        }
-        self.init(
+        if forwarded.key == allKeys { return effect == .delete ? .barrier : nil }
+        let write = Write(
             effect: effect, shape: shape, key: forwarded.key, command: forwarded.command,
             payloadStart: Int(forwarded.payloadStart),
             payloadCount: Int(forwarded.payloadCount), clientFlags: forwarded.clientFlags, exptime: forwarded.exptime)
-        comparesCAS = !effect.isCertain && effect != .touch && Token.isCompared(by: command)
+        write.comparesCAS = !effect.isCertain && effect != .touch && Token.isCompared(by: write.command)
+        return write
     }
 }
 

@@ -6,8 +6,8 @@
 // The rules for points and hashes are those of `commands.md` section 4, taken from what the real programs do; the
 // vectors in Tests/RingTests/Vectors hold them to it.
 
-/// The placement of keys on servers, by one of the flavours.
-public struct Continuum: Sendable {
+/// The placement of keys on servers, by one of the flavours. It never changes; a class, so that asking it copies none of its tables.
+public final class Continuum: Sendable {
     /// The flavour that the points follow.
     public let flavour: RingFlavour
     /// The servers, in the order that `server(for:)` counts in.

@@ -124,7 +124,7 @@ public final class MemcachedModel {
     private static func appendEscaped(_ byte: UInt8, _ outgoing: ByteQueue) {
         switch byte {
         case 48...57, 65...90, 97...122, 45, 46, 95, 126: outgoing.append(byte)
-        default: outgoing.append("%" + [byte >> 4, byte & 15].map { String($0, radix: 16, uppercase: true) }.joined())
+        default: outgoing.append(text: "%" + [byte >> 4, byte & 15].map { String($0, radix: 16, uppercase: true) }.joined())
         }
     }
 
@@ -168,7 +168,7 @@ public final class MemcachedModel {
         case .mn: outgoing.append("MN\r\n")
         case .version:
             outgoing.append("VERSION ")
-            outgoing.append(Self.version)
+            outgoing.append(text: Self.version)
             outgoing.append("\r\n")
         case .stats: stats(request, bytes, outgoing)
         case .shutdown: outgoing.append(Request.shutdownReply)

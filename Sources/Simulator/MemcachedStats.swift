@@ -45,7 +45,7 @@ extension MemcachedModel {
         stat("uptime", UInt64(table.now) - ItemTable.firstSecond + 2, outgoing)
         stat("time", table.epochSeconds + UInt64(table.now), outgoing)
         outgoing.append("STAT version ")
-        outgoing.append(Self.version)
+        outgoing.append(text: Self.version)
         outgoing.append("\r\n")
         stat("pointer_size", 64, outgoing)
         stat("curr_connections", UInt64(openConnections), outgoing)

@@ -78,8 +78,8 @@ import Testing
     @Test("Literals and strings are appended as UTF-8")
     func text() {
         let queue = ByteQueue()
-        queue.append("STORED\r\n" as StaticString)
-        queue.append("Zürich" as String)
+        queue.append("STORED\r\n")
+        queue.append(text: "Zürich")
         queue.append(UInt8(ascii: "!"))
         #expect(String(decoding: queue.readable, as: UTF8.self) == "STORED\r\nZürich!")
     }

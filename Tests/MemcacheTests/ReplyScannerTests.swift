@@ -22,7 +22,7 @@ struct ReplyScannerTests {
         for (text, expected) in [
             ("STORED", ReplyKind.stored), ("NOT_STORED", .notStored), ("EXISTS", .exists), ("NOT_FOUND", .notFound),
             ("DELETED", .deleted),
-            ("TOUCHED", .touched), ("OK", .ok), ("RESET", .reset), ("18446744073709551615", .number(.max)), ("0", .number(0)),
+            ("TOUCHED", .touched), ("OK", .ok), ("RESET", .reset), ("18446744073709551615", .number), ("0", .number),
             ("VERSION 1.6.18", .version), ("ERROR", .error), ("ERROR: shutdown not enabled", .error),
             ("CLIENT_ERROR bad", .clientError),
             ("SERVER_ERROR out of memory", .serverError),

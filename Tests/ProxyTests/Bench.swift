@@ -303,7 +303,7 @@ final class Bench {
 
     /// A client's bytes, without anything obeyed yet.
     func type(_ id: ConnectionID, _ text: String) {
-        node.connections.incoming(id).append(text)
+        node.connections.incoming(id).append(text: text)
         step(.received(id))
     }
 

@@ -84,7 +84,7 @@ import Testing
         let write = Write(
             effect: .conditionalStore, shape: .line, key: Array("k".utf8), command: command, payloadStart: command.count - 3,
             payloadCount: 1, exptime: 0)
-        let arrived = try #require(Write(write.forwarded))
+        let arrived = try #require(Write.arrived(write.forwarded))
         #expect(arrived.comparesCAS)
         let queue = ByteQueue()
         Token.append(arrived.command, tag: tag, into: queue)
