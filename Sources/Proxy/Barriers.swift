@@ -155,6 +155,8 @@ struct KeyQueue {
         if members.insert(key).inserted { order.append(key) }
     }
 
+    var first: [UInt8]? { order.first }
+
     mutating func popFirst() -> [UInt8]? {
         guard let key = order.popFirst() else { return nil }
         members.remove(key)

@@ -166,7 +166,7 @@ extension LaneNode {
         let keyWork = isOwn ? work[key] : nil
         let place = isOwn ? keyWork?.place ?? session.waitingAt ?? route(key) : nil
         // The path of a write is this lane's connection to the deciding server if it goes there at once; -1 otherwise.
-        let path = place.flatMap { goesAtOnce(keyWork) ? authority(of: keyWork, at: $0, key) : nil } ?? -1
+        let path = place.flatMap { goesAtOnce(keyWork) && findsRoom(commandBytes: request.bytes) ? authority(of: keyWork, at: $0, key) : nil } ?? -1
         if !session.mayWrite(KeyBucket(slot: slot), on: path), !isPlanted(.pipelineSwapped) {
             session.wait(at: place, on: path)
             return false

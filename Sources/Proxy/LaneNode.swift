@@ -233,6 +233,11 @@ public final class LaneNode {
     /// The log says of everything that has landed that it has.
     var landedIsTold = false
     var logFailure = ""
+    /// Keys whose writes wait for room in the log, the longest first; since when nobody has found any, in monotonic microseconds; and
+    /// whether it is to be tried again.
+    var awaitingRoom = KeyQueue()
+    var roomAwaitedSince: UInt64?
+    var roomMayHaveCome = false
     var segmentRetryAt: UInt64 = 0
 
     // Upkeep.
@@ -427,6 +432,7 @@ public final class LaneNode {
         pumpDueSessions()
         carryIntoNewSegment()
         releaseMirrored()
+        if roomMayHaveCome { giveRoom() }
         while let link = linksToRead.popFirst() { if links[link.connection] === link { takeMessages(link) } }
         acknowledgeMirrors()
         releaseMirrored()

@@ -85,6 +85,7 @@ extension LaneNode {
 
     func settleOwed(_ operation: Operation) {
         owedBytes -= operation.owed
+        if operation.owed > 0, roomAwaitedSince != nil { roomMayHaveCome = true }
         operation.owed = 0
     }
 

@@ -24,6 +24,11 @@ extension LaneNode {
             keyWork.waiters.append(.write(write, completion))
             return false
         }
+        if !findsRoom(write), awaitsRoom() {
+            keyWork.waiters.append(.write(write, completion))
+            awaitingRoom.append(write.key)
+            return false
+        }
         startWrite(write, completion, keyWork)
         dropIfIdle(write.key, keyWork)
         return true
@@ -65,7 +70,7 @@ extension LaneNode {
     private func mayGo(_ waiter: Waiter, _ key: [UInt8], _ keyWork: KeyWork) -> Bool {
         if isHolding || keyWork.inFlight.contains(where: { $0.kind == .doubt }) { return false }
         switch waiter {
-        case .write: return mayStamp()
+        case .write(let write, _): return mayStamp() && (hasRoom(for: write) || !awaitsRoom())
         case .landing(let record, _, _): return landingMayGo(record, keyWork)
         case .doubt:
             return keyWork.inFlight.isEmpty && authority(at: keyWork.place, key) != nil && mayStamp() && hasRoom(forDoubt: key)
@@ -73,12 +78,6 @@ extension LaneNode {
     }
 
     // MARK: Stamping, logging, sending
-
-    /// Bytes that a write's outcome may take in the log.
-    private func outcomeBytesMax(_ write: Write) -> Int {
-        let payload = write.effect.readsBack ? min(write.command.count + configuration.federation.itemBytesMax, 1 << 27) : 0
-        return LogRecord.encodedBytes(keyBytes: write.key.count, payloadBytes: payload)
-    }
 
     /// Logs and sends a write: under a version of its own, or under the one that it settles.
     func startWrite(
@@ -92,14 +91,12 @@ extension LaneNode {
             for requester in requesters { awaitMirror(requester) }
             return
         }
-        let intentBytes = LogRecord.encodedBytes(keyBytes: write.key.count, payloadBytes: write.payloadCount)
-        let owed = outcomeBytesMax(write)
-        guard log.hasRoom(forBytes: intentBytes, owed: owedBytes + owed + Limits.logReserveBytes(configuration.site.segmentBytes))
-        else {
+        guard hasRoom(for: write) else {
             complete(completion, .serverError, logFullReply())
             for requester in requesters { awaitMirror(requester) }
             return
         }
+        let owed = outcomeBytesMax(write)
         owedBytes += owed
         for other in keyWork.inFlight where other.kind == .copy { other.cancelled = true }
         let operation = Operation(
@@ -334,10 +331,5 @@ extension LaneNode {
 
     func unreachableReply(_ place: Place) -> [UInt8] {
         Array("SERVER_ERROR \(servers[place.primary].title) is unreachable: \(servers[place.primary].message)\r\n".utf8)
-    }
-
-    func logFullReply() -> [UInt8] {
-        let why = logFailure.isEmpty ? "its next segment is not ready yet" : logFailure
-        return Array("SERVER_ERROR write log of lane \(laneID) takes no more writes: \(why)\r\n".utf8)
     }
 }

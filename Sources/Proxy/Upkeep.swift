@@ -28,6 +28,7 @@ extension LaneNode {
         tendClearing()
         hotKeys.forget(at: monotonic)
         drainAll()
+        goOnWithRoom()
         logUpkeep()
         updateFloors()
         for id in siblingIDs { siblings[id].map { beat($0) } }
@@ -289,6 +290,7 @@ extension LaneNode {
         log.notePrepared(segment: segment)
         if !logFailure.isEmpty { say(.notice, "log takes writes again") }
         logFailure = ""
+        giveRoom()
     }
 
     func segmentFailed(_ segment: UInt64, _ reason: String) {
@@ -296,6 +298,7 @@ extension LaneNode {
         segmentRetryAt = monotonic + UInt64(times.retryMaxMilliseconds) * 1_000
         if logFailure != reason { say(.error, "log segment cannot be made segment=\(segment) reason=\(reason)") }
         logFailure = reason
+        goOnWithRoom()
     }
 
     func askForSync() {

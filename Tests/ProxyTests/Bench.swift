@@ -231,6 +231,18 @@ final class Bench {
         settle()
     }
 
+    /// They cannot be made.
+    func failSegments(_ reason: String) {
+        for segment in waitingSegments { step(.segmentFailed(segment, reason: reason)) }
+        waitingSegments = []
+        settle()
+    }
+
+    /// A write of so many bytes would find no room in the log.
+    func isLogFull(forBytes bytes: Int) -> Bool {
+        !node.hasRoom(intentBytes: bytes, outcomeBytes: LogRecord.encodedBytes(keyBytes: 10, payloadBytes: 0))
+    }
+
     /// Time passes, in ticks.
     func advance(milliseconds: Int) {
         var left = milliseconds
