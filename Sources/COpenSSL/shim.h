@@ -178,6 +178,11 @@ static inline int meridian_tls_read(SSL *ssl, void *bytes, size_t count, size_t 
     return fine == 1 ? 0 : SSL_get_error(ssl, fine);
 }
 
+// True when part of a record has arrived: of its header, which is still buffered, or of its body, which a whole header announced.
+static inline int meridian_tls_is_halfway(SSL *ssl) {
+    return SSL_has_pending(ssl) || strcmp(SSL_rstate_string(ssl), "RB") == 0;
+}
+
 static inline int meridian_tls_write(SSL *ssl, const void *bytes, size_t count, size_t *done) {
     ERR_clear_error();
     *done = 0;

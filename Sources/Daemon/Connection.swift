@@ -112,6 +112,8 @@ final class Encryption {
     let incoming = ByteQueue()
     /// Ciphertext on its way out.
     let outgoing = ByteQueue()
+    /// The core was told that a record has arrived in part.
+    var isHalfway = false
 
     init(_ session: TLSSession) { self.session = session }
 }

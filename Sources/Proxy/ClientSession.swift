@@ -166,7 +166,7 @@ final class ClientSession {
     var isUnremarkable: Bool {
         care.heldBytes == 0 && care.commandBytes < Limits.countedReplyBytesMin
             && care.parkedReplyBytes < Limits.countedReplyBytesMin && !paused
-            && swallow == 0 && !isLocked
+            && swallow == 0 && !isLocked && !care.isHalfReceived
     }
 
     /// One more command may be taken: what it has asked for is within bounds, and so is what waits for it to read.

@@ -166,6 +166,12 @@ extension LaneNode {
         halfSent.append(session.connection)
     }
 
+    /// A request may have begun that cannot be read yet: it has the same time as any other.
+    func halfReceived(_ session: ClientSession, _ isHalf: Bool) {
+        session.care.isHalfReceived = isHalf
+        pump(session)
+    }
+
     private func closeSlowRequests() {
         let patience = UInt64(configuration.site.times.clientRequestMilliseconds) * 1_000
         let watched = halfSent

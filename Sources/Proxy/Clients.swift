@@ -44,7 +44,8 @@ extension LaneNode {
             let waits = !room || session.isWaiting || session.closing
             noteHalfSent(
                 session, tookSome: workLeft < Limits.clientWorkPerTurnMax,
-                isIncomplete: session.swallow > 0 || session.isHalfwayIn || (!incoming.isEmpty && !waits))
+                isIncomplete: session.swallow > 0 || session.isHalfwayIn
+                    || (!waits && (!incoming.isEmpty || session.care.isHalfReceived)))
             account(session)
             regulateReading(session)
         }

@@ -265,6 +265,13 @@ final class Bench {
         settle()
     }
 
+    /// A client's bytes arrive, and part of a record of TLS behind them, or the rest of one.
+    func receiveHalf(_ id: ConnectionID, _ text: String, isHalf: Bool) {
+        if !text.isEmpty { node.connections.incoming(id).append(text) }
+        step(.halfReceived(id, isHalf))
+        settle()
+    }
+
     /// The other end reads nothing from now on.
     func stall(_ id: ConnectionID) { stalled[id] = false }
 

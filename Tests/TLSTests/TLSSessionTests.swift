@@ -88,6 +88,31 @@ private final class Wire {
         #expect(Array(wire.atDialing.readable) == sent)
     }
 
+    @Test func partOfARecordIsSeenWhereverItEnds() throws {
+        let south = try TLSContext(try workshop.issue(site: "south", proxy: "s1"))
+        let wire = try Wire(north, south)
+        wire.settle()
+        #expect(!wire.accepting.isHalfway)
+        let answers = ByteQueue()
+        for end in [1, 4, 5, 6, 20] {
+            let plain = ByteQueue()
+            plain.append("hello")
+            try wire.dialing.send(from: plain, into: wire.eastbound)
+            let record = Array(wire.eastbound.readable)
+            wire.eastbound.removeAll()
+            let piece = ByteQueue()
+            piece.append(record)
+            piece.truncate(to: end)
+            try wire.accepting.receive(from: piece, into: wire.atAccepting, answering: answers)
+            #expect(wire.accepting.isHalfway && wire.atAccepting.isEmpty, "\(end) of \(record.count) bytes")
+            piece.append(record.suffix(from: end))
+            try wire.accepting.receive(from: piece, into: wire.atAccepting, answering: answers)
+            #expect(!wire.accepting.isHalfway)
+            #expect(Array(wire.atAccepting.readable) == Array("hello".utf8))
+            wire.atAccepting.removeAll()
+        }
+    }
+
     @Test func endingIsToldApartFromACutWire() throws {
         let south = try TLSContext(try workshop.issue(site: "south", proxy: "s1"))
         let wire = try Wire(north, south)
