@@ -116,4 +116,11 @@ final class Encryption {
     var isHalfway = false
 
     init(_ session: TLSSession) { self.session = session }
+
+    /// Gives back what is allocated and holds nothing.
+    func giveBack() {
+        _ = incoming.giveBack()
+        _ = outgoing.giveBack()
+        session.giveBack()
+    }
 }

@@ -156,6 +156,13 @@ final class ClientSession {
     /// The latest request has been sent on its way, and its text is not needed any more.
     func finishRequest() { text.removeAll() }
 
+    /// It has been quiet: room that its busiest time took is given back, as far as nothing is in it. True when that was anything.
+    func giveBack() -> Bool {
+        if slots.isEmpty { slots = [] }
+        reads.giveBack()
+        return text.giveBack()
+    }
+
     /// What the latest request's spans point into.
     func source(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer { translator == nil ? bytes : text.readable }
 

@@ -151,6 +151,7 @@ extension LaneNode {
         clientReport.nextLookAt = monotonic + Limits.clientLookMicroseconds
         closeSlowRequests()
         closeIdle()
+        tendQuiet()
         tellOfClosed()
     }
 
@@ -280,6 +281,8 @@ extension Request {
 struct ClientReport {
     /// When times are next looked at, in monotonic microseconds.
     var nextLookAt: UInt64 = 0
+    /// The place from which on quiet clients are looked for next.
+    var quietPlace = 0
     /// When the next line about closed clients may be written, in monotonic microseconds.
     var closedTellableAt: UInt64 = 0
     /// When the next line about memory may be written, in monotonic microseconds.

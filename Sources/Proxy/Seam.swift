@@ -116,6 +116,8 @@ public enum Effect: Sendable {
     case pause(ConnectionID)
     /// Read from this connection again.
     case resume(ConnectionID)
+    /// This client has been quiet for a while: whatever the shell keeps for it and can do without is to be given back.
+    case quiet(ConnectionID)
     /// Make the segment file with this number at full size; answered by `segmentReady` or `segmentFailed`.
     case prepareSegment(UInt64)
     /// Delete the segment file with this number.

@@ -128,6 +128,11 @@ public final class TLSSession {
         fetch(into: ciphertext)
     }
 
+    /// Gives back what ciphertext took on its way, for a connection that will not be used soon.
+    public func giveBack() {
+        if isEstablished { meridian_tls_give_back(ssl) }
+    }
+
     private func shakeHands(answering outgoing: ByteQueue) throws(TLSError) {
         let outcome = meridian_tls_handshake(ssl)
         let failure = outcome == SSL_ERROR_SSL ? connectionError() : nil

@@ -92,6 +92,8 @@ final class Bench {
     private(set) var lines: [String] = []
     /// Connections whose server's name was to be looked up again.
     private(set) var lookedUp: [ConnectionID] = []
+    /// Clients that were found to be quiet, as often as they were.
+    private(set) var quiet: [ConnectionID] = []
     private(set) var finished = false
     /// How often counting began anew.
     private(set) var resets = 0
@@ -206,6 +208,7 @@ final class Bench {
             closed.insert(id)
             paused.remove(id)
             node.connections.release(id)
+        case .quiet(let id): quiet.append(id)
         case .lookUp(let id): lookedUp.append(id)
         case .prepareSegment(let segment) where segmentsWait: waitingSegments.append(segment)
         case .prepareSegment(let segment):

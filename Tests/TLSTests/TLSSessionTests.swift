@@ -113,6 +113,36 @@ private final class Wire {
         }
     }
 
+    @Test func whatIsGivenBackInBetweenIsNotMissed() throws {
+        let south = try TLSContext(try workshop.issue(site: "south", proxy: "s1"))
+        let wire = try Wire(north, south)
+        wire.accepting.giveBack()  // before the handshake there is nothing to give
+        wire.settle()
+        for count in [60_000, 120_000, 180_000] {
+            let question = ByteQueue()
+            question.append(zeros: count)
+            try wire.dialing.send(from: question, into: wire.eastbound)
+            #expect(question.isEmpty)
+            // In the middle of a record, too.
+            let half = ByteQueue()
+            half.append(Array(wire.eastbound.readable.prefix(50_000)))
+            wire.eastbound.consume(50_000)
+            try wire.accepting.receive(from: half, into: wire.atAccepting, answering: wire.westbound)
+            #expect(wire.accepting.isHalfway)
+            wire.accepting.giveBack()
+            #expect(wire.accepting.isHalfway)
+            wire.settle()
+            #expect(wire.atAccepting.count == count)
+            try wire.accepting.send(from: wire.atAccepting, into: wire.westbound)
+            wire.accepting.giveBack()
+            wire.dialing.giveBack()
+            wire.settle()
+            #expect(wire.atDialing.count == count)
+            wire.atDialing.removeAll()
+        }
+        #expect(wire.acceptingError == nil && wire.dialingError == nil)
+    }
+
     @Test func endingIsToldApartFromACutWire() throws {
         let south = try TLSContext(try workshop.issue(site: "south", proxy: "s1"))
         let wire = try Wire(north, south)
