@@ -32,6 +32,11 @@ extension LaneNode {
         }
     }
 
+    /// Replies wait for it to read them, so many that the shell tells when they have left.
+    func isOwedReplies(_ session: ClientSession) -> Bool {
+        connections.outgoing(session.connection).count >= Limits.countedReplyBytesMin
+    }
+
     func note(_ change: ClientMemory.Change) {
         switch change {
         case .none: break
@@ -184,7 +189,7 @@ extension LaneNode {
                 continue
             }
             // The replies that it is still owed come first; they have time limits of their own. One that we pause is not slow.
-            if monotonic - since > patience, session.slots.isEmpty, !session.care.isThrottled {
+            if monotonic - since > patience, session.slots.isEmpty, !isOwedReplies(session), !session.care.isThrottled {
                 closeClient(session, .slowRequest)
             } else {
                 halfSent.append(id)

@@ -49,7 +49,7 @@ extension LaneNode {
             account(session)
             regulateReading(session)
         }
-        if session.hasEnded || isLeaving && workLeft > 0 { closeIfIdle(session) }
+        if session.closing || session.hasEnded || isLeaving && workLeft > 0 { closeIfIdle(session) }
     }
 
     /// The client sends no more. What it has sent whole is done and answered; then the connection is closed.
@@ -267,6 +267,8 @@ extension LaneNode {
     func closeIfIdle(_ session: ClientSession) {
         guard session.slots.isEmpty, session.closing || (isLeaving && !session.isWaiting) else { return }
         guard sessions[session.connection] === session else { return }
+        // What it has not read is held by it until it has; who leaves waits for nobody.
+        guard isLeaving || !isOwedReplies(session) else { return account(session) }
         forget(session)
         effects.actions.append(.close(session.connection, flush: true))
     }

@@ -349,6 +349,30 @@ import Testing
         #expect(bench.node.clientMemory.heldBytes == 0)
     }
 
+    @Test("What a client does not read counts until it has, also behind its quit, its end or half a request", arguments: 0..<3)
+    func unreadBehindTheEnd(how: Int) {
+        let bench = Bench.serving(
+            plan {
+                $0.memoryBytesMax = 1 << 20
+                $0.times.clientRequestMilliseconds = 1_000
+            })
+        let client = bench.client()
+        bench.stall(client)
+        bench.ask(client, "get k\r\n" + (how == 0 ? "quit\r\n" : how == 2 ? "get" : ""))
+        if how == 1 {
+            bench.step(.ended(client))
+            bench.settle()
+        }
+        #expect(bench.commands("cache1") == "get k\r\n")
+        bench.answer("cache1", "VALUE k 0 100000\r\n\(String(repeating: "v", count: 100_000))\r\nEND\r\n")
+        bench.advance(milliseconds: 3_000)
+        #expect(!bench.closed.contains(client) && bench.node.clientMemory.heldBytes > 100_000)
+        bench.drain(client)
+        #expect(bench.heard(client).utf8.count == 100_000 + 25)
+        bench.advance(milliseconds: 1_500)
+        #expect(bench.closed.contains(client) && bench.node.clientMemory.heldBytes == 0)
+    }
+
     @Test("Of a client whose replies may be large few are asked for at first, and more once they have turned out small")
     func slowStart() {
         let bench = Bench.serving(plan { _ in })
