@@ -132,18 +132,23 @@ static inline int64_t meridian_certificate_not_after(X509 *certificate) {
 
 // ---- Sessions ----
 
+// Memory for ciphertext on its way: empty, it is waited for more.
+static inline BIO *meridian_tls_wire_new(void) {
+    BIO *wire = BIO_new(BIO_s_mem());
+    if (wire) BIO_set_mem_eof_return(wire, -1);
+    return wire;
+}
+
 static inline SSL *meridian_tls_session_new(SSL_CTX *context, int accepting, struct meridian_tls_refusal *refusal) {
     SSL *ssl = SSL_new(context);
-    BIO *in = BIO_new(BIO_s_mem());
-    BIO *out = BIO_new(BIO_s_mem());
+    BIO *in = meridian_tls_wire_new();
+    BIO *out = meridian_tls_wire_new();
     if (!ssl || !in || !out) {
         SSL_free(ssl);
         BIO_free(in);
         BIO_free(out);
         return NULL;
     }
-    BIO_set_mem_eof_return(in, -1);
-    BIO_set_mem_eof_return(out, -1);
     SSL_set_bio(ssl, in, out);
     SSL_set_app_data(ssl, refusal);
     if (accepting) {
@@ -157,6 +162,14 @@ static inline SSL *meridian_tls_session_new(SSL_CTX *context, int accepting, str
 // Hands over ciphertext that arrived; memory is the only thing that can stop it.
 static inline int meridian_tls_feed(SSL *ssl, const void *bytes, int count) {
     return BIO_write(SSL_get_rbio(ssl), bytes, count) == count;
+}
+
+// A memory BIO never shrinks: an empty one is replaced by a new one. Where there is no memory for that, it stays.
+static inline void meridian_tls_give_back(SSL *ssl) {
+    BIO *in = BIO_ctrl_pending(SSL_get_rbio(ssl)) ? NULL : meridian_tls_wire_new();
+    BIO *out = BIO_ctrl_pending(SSL_get_wbio(ssl)) ? NULL : meridian_tls_wire_new();
+    if (in) SSL_set0_rbio(ssl, in);
+    if (out) SSL_set0_wbio(ssl, out);
 }
 
 // Ciphertext that waits to be sent.
@@ -176,6 +189,11 @@ static inline int meridian_tls_read(SSL *ssl, void *bytes, size_t count, size_t 
     *done = 0;
     int fine = SSL_read_ex(ssl, bytes, count, done);
     return fine == 1 ? 0 : SSL_get_error(ssl, fine);
+}
+
+// True when part of a record has arrived: of its header, which is still buffered, or of its body, which a whole header announced.
+static inline int meridian_tls_is_halfway(SSL *ssl) {
+    return SSL_has_pending(ssl) || strcmp(SSL_rstate_string(ssl), "RB") == 0;
 }
 
 static inline int meridian_tls_write(SSL *ssl, const void *bytes, size_t count, size_t *done) {

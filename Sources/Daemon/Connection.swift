@@ -112,6 +112,15 @@ final class Encryption {
     let incoming = ByteQueue()
     /// Ciphertext on its way out.
     let outgoing = ByteQueue()
+    /// The core was told that a record has arrived in part.
+    var isHalfway = false
 
     init(_ session: TLSSession) { self.session = session }
+
+    /// Gives back what is allocated and holds nothing.
+    func giveBack() {
+        _ = incoming.giveBack()
+        _ = outgoing.giveBack()
+        session.giveBack()
+    }
 }

@@ -91,6 +91,13 @@ public enum Daemon {
             clients=\(proxy.clients.map(\.description).joined(separator: ",")) \
             replication=\(launch.isAlone ? "none" : proxy.replication.description) admin=\(proxy.admin)
             """)
+        let throttles = Guarded(LogThrottles())
+        LibraryLog.divert { message in
+            guard let note = throttles.withLock({ $0.permit(message, atMonotonic: Clock.monotonicMicroseconds()) }) else {
+                return
+            }
+            logger.warning("\(message)\(note)")
+        }
         try runLoops(shared, sockets, lanes, signals)
     }
 

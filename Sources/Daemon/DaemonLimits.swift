@@ -1,3 +1,5 @@
+import EventLoop
+
 /// Every bound of the daemon in one place; the unit is last in the name (style 5).
 enum DaemonLimits {
     /// Rounds of obeying and reporting in one turn; what is left then waits for the next turn.
@@ -6,8 +8,8 @@ enum DaemonLimits {
     static let filesPerLaneMin = 96 + strangersMax
     /// How long a client's replies wait for those behind them while the loop has other things to do.
     static let patienceMicroseconds: UInt64 = 2_000
-    /// Open files that a process needs besides its lanes': listeners, preambles, the admin endpoint, certificates.
-    static let filesPerProcessMin = 64 + preamblesMax
+    /// Open files that a process needs besides its lanes': listeners, certificates, preambles, the admin endpoint.
+    static let filesPerProcessMin = 32 + preamblesMax + HTTPService.filesMax
     /// How often a lane looks at its time-outs and hangs up its report.
     static let housekeepingMicroseconds: UInt64 = 100_000
     /// A queue that held so much, or was left over from an earlier turn, is reported as drained when it runs empty.

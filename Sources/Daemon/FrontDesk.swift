@@ -94,6 +94,7 @@ final class FrontDesk {
     /// Time passes.
     func keepHouse(at monotonic: UInt64) {
         for listener in replication where listener.pause != nil { listener.resume() }
+        admin.keepHouse()
         for listener in clients.all { shared.reopen(listener, of: running, at: monotonic) }
         for (token, arrival) in arrivals where arrival.deadline <= monotonic {
             refuse(arrival, token: token, "it sent no preamble in time", at: monotonic)

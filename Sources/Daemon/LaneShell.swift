@@ -259,6 +259,7 @@ final class LaneShell {
             if let connection = connection(id) { close(connection, flush: flush) }
         case .pause(let id): setPaused(id, true)
         case .resume(let id): setPaused(id, false)
+        case .quiet(let id): connection(id)?.tls?.giveBack()
         case .lookUp(let id): lookUpAgain(id)
         case .prepareSegment(let segment): files.prepare(segment)
         case .deleteSegment(let segment): files.delete(segment)

@@ -67,7 +67,12 @@ extension LaneShell {
             return lose(connection, "it has TLS answer more than it reads", cause: .refused)
         }
         guard connection.phase == .open else { return }
-        if incoming.count > before { step(.received(connection.id)) }
+        if connection.isClient, tls.session.isHalfway != tls.isHalfway {
+            tls.isHalfway.toggle()
+            step(.halfReceived(connection.id, tls.isHalfway))
+        } else if incoming.count > before {
+            step(.received(connection.id))
+        }
         if !tls.session.hasEnded { return }
         if connection.isClient { ended(connection) } else { lose(connection, "the peer ended the connection") }
     }

@@ -71,6 +71,17 @@ public final class ByteQueue {
     @inlinable
     public func removeAll() { consume(count) }
 
+    /// Gives back what an empty queue has allocated, for one that will not be needed soon; true when that was anything.
+    public func giveBack() -> Bool {
+        guard isEmpty, capacity > 0 else { return false }
+        storage.deallocate()
+        storage = .allocate(byteCount: 1, alignment: 16)
+        capacity = 0
+        start = 0
+        end = 0
+        return true
+    }
+
     /// Drops bytes from the back: what was appended last and turned out not to be wanted.
     public func truncate(to bytes: Int) {
         precondition(bytes >= 0 && bytes <= count, "ByteQueue truncate to \(bytes) of \(count)")

@@ -51,16 +51,18 @@ extension LaneNode {
         var reply: StaticString?
         defer { if let reply { answer(session, reply) } }
         while !incoming.isEmpty, outgoing.count < Limits.strangerOutgoingBytesMax, workLeft > 0 {
-            workLeft -= 1
             guard let outcome = firstWords(session, incoming) else { return true }
             switch outcome {
             case .incomplete: return false
+            // No work yet, as with what any other command begins with: bytes alone are no excuse.
             case .taken(let consume): incoming.consume(consume)
             case .refused(let refusal, let consume):
+                workLeft -= 1
                 counters.commandsRefused += 1
                 incoming.consume(consume)
                 reply = refusal
             case .shown(let name, let password, let consume):
+                workLeft -= 1
                 incoming.consume(consume)
                 guard judge(session, name, password) else {
                     reply = TextAuthentication.failed

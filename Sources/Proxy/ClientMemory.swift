@@ -87,6 +87,8 @@ struct ClientCare {
     var isListedAsPaused = false
     /// Its socket was full when it was last written to.
     var isStalled = false
+    /// Part of a record of TLS has arrived, and may be the beginning of a request.
+    var isHalfReceived = false
     /// When it began the request that is not complete; nil when none is.
     var requestBegunAt: UInt64?
     /// The lane's list of half-sent requests names it.

@@ -184,6 +184,13 @@ final class ClientSession {
         return !mayRead(from: waitingPath)
     }
 
+    /// It has been quiet: room that its busiest time took is given back, as far as nothing is in it. True when that was anything.
+    func giveBack() -> Bool {
+        if slots.isEmpty { slots.removeAll() }
+        reads.giveBack()
+        return text.giveBack()
+    }
+
     /// What the latest request's spans point into.
     func source(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer { translator == nil ? bytes : text.readable }
 
@@ -194,7 +201,7 @@ final class ClientSession {
     var isUnremarkable: Bool {
         care.heldBytes == 0 && care.commandBytes < Limits.countedReplyBytesMin
             && care.parkedReplyBytes < Limits.countedReplyBytesMin && !paused
-            && swallow == 0 && !isLocked
+            && swallow == 0 && !isLocked && !care.isHalfReceived
     }
 
     /// One more command may be taken: what it has asked for is within bounds, and so is what waits for it to read.

@@ -24,12 +24,21 @@ extension LaneNode {
         guard clientMemory.isTight else { return }
         if session.care.isOwedMuch && clientMemory.isOver { clientMemory.mustLook = true }
         if clientMemory.favoured == id {
-            if session.care.requestBegunAt == nil { favourNext() }
+            if session.care.requestBegunAt == nil {
+                // So it ends well, if slowly.
+                clientMemory.overSince = nil
+                favourNext()
+            }
         } else if session.care.isThrottled {
             if held <= clientMemory.fairShare / 2 { release(session) }
         } else if held > clientMemory.fairShare {
             throttle(session)
         }
+    }
+
+    /// Replies wait for it to read them, so many that the shell tells when they have left.
+    func isOwedReplies(_ session: ClientSession) -> Bool {
+        connections.outgoing(session.connection).count >= Limits.countedReplyBytesMin
     }
 
     func note(_ change: ClientMemory.Change) {
@@ -151,6 +160,7 @@ extension LaneNode {
         clientReport.nextLookAt = monotonic + Limits.clientLookMicroseconds
         closeSlowRequests()
         closeIdle()
+        tendQuiet()
         tellOfClosed()
     }
 
@@ -166,6 +176,12 @@ extension LaneNode {
         halfSent.append(session.connection)
     }
 
+    /// A request may have begun that cannot be read yet: it has the same time as any other.
+    func halfReceived(_ session: ClientSession, _ isHalf: Bool) {
+        session.care.isHalfReceived = isHalf
+        pump(session)
+    }
+
     private func closeSlowRequests() {
         let patience = UInt64(configuration.site.times.clientRequestMilliseconds) * 1_000
         let watched = halfSent
@@ -177,7 +193,7 @@ extension LaneNode {
                 continue
             }
             // The replies that it is still owed come first; they have time limits of their own. One that we pause is not slow.
-            if monotonic - since > patience, session.slots.isEmpty, !session.care.isThrottled {
+            if monotonic - since > patience, session.slots.isEmpty, !isOwedReplies(session), !session.care.isThrottled {
                 closeClient(session, .slowRequest)
             } else {
                 halfSent.append(id)
@@ -274,6 +290,8 @@ extension Request {
 struct ClientReport {
     /// When times are next looked at, in monotonic microseconds.
     var nextLookAt: UInt64 = 0
+    /// The place from which on quiet clients are looked for next.
+    var quietPlace = 0
     /// When the next line about closed clients may be written, in monotonic microseconds.
     var closedTellableAt: UInt64 = 0
     /// When the next line about memory may be written, in monotonic microseconds.

@@ -44,11 +44,12 @@ extension LaneNode {
             let waits = !room || session.isWaiting || session.closing
             noteHalfSent(
                 session, tookSome: workLeft < Limits.clientWorkPerTurnMax,
-                isIncomplete: session.swallow > 0 || session.isHalfwayIn || (!incoming.isEmpty && !waits))
+                isIncomplete: session.swallow > 0 || session.isHalfwayIn
+                    || (!waits && (!incoming.isEmpty || session.care.isHalfReceived)))
             account(session)
             regulateReading(session)
         }
-        if session.hasEnded || isLeaving && workLeft > 0 { closeIfIdle(session) }
+        if session.closing || session.hasEnded || isLeaving && workLeft > 0 { closeIfIdle(session) }
     }
 
     /// The client sends no more. What it has sent whole is done and answered; then the connection is closed.
@@ -166,7 +167,10 @@ extension LaneNode {
         let keyWork = isOwn ? work[key] : nil
         let place = isOwn ? keyWork?.place ?? session.waitingAt ?? route(key) : nil
         // The path of a write is this lane's connection to the deciding server if it goes there at once; -1 otherwise.
-        let path = place.flatMap { goesAtOnce(keyWork) && findsRoom(commandBytes: request.bytes) ? authority(of: keyWork, at: $0, key) : nil } ?? -1
+        var path = -1
+        if let place, goesAtOnce(keyWork), findsRoom(commandBytes: request.bytes) {
+            path = authority(of: keyWork, at: place, key) ?? -1
+        }
         if !session.mayWrite(KeyBucket(slot: slot), on: path), !isPlanted(.pipelineSwapped) {
             session.wait(at: place, on: path)
             return false
@@ -270,6 +274,8 @@ extension LaneNode {
     func closeIfIdle(_ session: ClientSession) {
         guard session.slots.isEmpty, session.closing || (isLeaving && !session.isWaiting) else { return }
         guard sessions[session.connection] === session else { return }
+        // What it has not read is held by it until it has; who leaves waits for nobody.
+        guard isLeaving || !isOwedReplies(session) else { return account(session) }
         forget(session)
         effects.actions.append(.close(session.connection, flush: true))
     }

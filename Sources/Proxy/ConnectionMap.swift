@@ -12,6 +12,12 @@ struct ConnectionMap<Value>: Sequence {
     /// In the order of the connections' places.
     var values: [Value] { entries.compactMap { $0?.value } }
 
+    /// How many places there are, taken or not.
+    var places: Int { entries.count }
+
+    /// What is at a place.
+    func value(at place: Int) -> Value? { entries[place]?.value }
+
     subscript(id: ConnectionID) -> Value? {
         get {
             let index = Int(id.index)

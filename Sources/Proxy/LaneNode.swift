@@ -349,6 +349,7 @@ public final class LaneNode {
         case .accepted(let id, .peer(let identity)): acceptPeer(id, identity)
         case .connected(let id): connected(id)
         case .received(let id): received(id)
+        case .halfReceived(let id, let isHalf): sessions[id].map { halfReceived($0, isHalf) }
         case .drained(let id): drained(id)
         case .ended(let id): sessions[id].map { clientEnded($0) }
         case .stalled(let id): stalled(id)

@@ -49,6 +49,10 @@ enum Limits {
     static let memoryOverMicroseconds: UInt64 = 1_000_000
     /// How often clients' times are looked at, in microseconds.
     static let clientLookMicroseconds: UInt64 = 500_000
+    /// How long a client must have sent no command to give back what its buffers took, in microseconds …
+    static let quietMicroseconds: UInt64 = 2_000_000
+    /// … and how many clients are looked at for it each time that clients' times are.
+    static let quietLooksMax = 256
     /// Shortest time between two log lines of a kind about clients, in microseconds.
     static let clientReportMicroseconds: UInt64 = 10_000_000
     /// Bytes that may wait for a client that has not said who it is.

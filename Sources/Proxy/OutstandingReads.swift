@@ -39,6 +39,13 @@ struct OutstandingReads {
         if ofBuckets.isEmpty { only = bucket } else { ofBuckets[bucket.number] += 1 }
     }
 
+    /// Gives the counts' room back while nothing is under way.
+    mutating func giveBack() {
+        guard count == 0 else { return }
+        ofBuckets = []
+        only = nil
+    }
+
     mutating func end(_ bucket: KeyBucket?) {
         count -= 1
         guard let bucket else { return ofAnyKey -= 1 }

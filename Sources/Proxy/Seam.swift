@@ -29,6 +29,9 @@ public enum Input: Sendable {
     case connected(ConnectionID)
     /// Bytes were appended to the connection's incoming queue.
     case received(ConnectionID)
+    /// What has arrived from a client ends in the middle of something that cannot be read before the rest of it is there, a record of
+    /// TLS; or, with false, no longer does. What can be read was appended to the connection's incoming queue, as with `received`.
+    case halfReceived(ConnectionID, Bool)
     /// The connection's outgoing queue ran empty.
     case drained(ConnectionID)
     /// The other end takes no more for now: bytes were left in the connection's outgoing queue. `drained` follows.
@@ -113,6 +116,8 @@ public enum Effect: Sendable {
     case pause(ConnectionID)
     /// Read from this connection again.
     case resume(ConnectionID)
+    /// This client has been quiet for a while: whatever the shell keeps for it and can do without is to be given back.
+    case quiet(ConnectionID)
     /// Make the segment file with this number at full size; answered by `segmentReady` or `segmentFailed`.
     case prepareSegment(UInt64)
     /// Delete the segment file with this number.

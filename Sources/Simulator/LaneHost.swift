@@ -218,7 +218,7 @@ extension World {
         case .close(let id, let flush):
             guard node.connections.isOpen(id) else { return }
             if flush { closing.append(id) } else { closeNow(host, node, id, flush: false) }
-        case .pause, .resume: break
+        case .pause, .resume, .quiet: break
         case .lookUp: break  // names mean what they meant
         case .prepareSegment(let number): prepare(host, number)
         case .deleteSegment(let number):

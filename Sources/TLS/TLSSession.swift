@@ -103,6 +103,9 @@ public final class TLSSession {
         }
     }
 
+    /// True while a record has arrived in part: nothing of it can be decrypted before the rest is there.
+    public var isHalfway: Bool { meridian_tls_is_halfway(ssl) != 0 }
+
     /// Encrypts what waits in `plaintext`, as far as `waitingBytesMax` allows.
     public func send(from plaintext: ByteQueue, into ciphertext: ByteQueue) throws(TLSError) {
         precondition(isEstablished, "sending before the handshake is done")
@@ -123,6 +126,11 @@ public final class TLSSession {
         SSL_shutdown(ssl)
         ERR_clear_error()
         fetch(into: ciphertext)
+    }
+
+    /// Gives back what ciphertext took on its way, for a connection that will not be used soon.
+    public func giveBack() {
+        if isEstablished { meridian_tls_give_back(ssl) }
     }
 
     private func shakeHands(answering outgoing: ByteQueue) throws(TLSError) {

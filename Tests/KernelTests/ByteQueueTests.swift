@@ -94,6 +94,21 @@ import Testing
         #expect(queue.reserve(0).count < ByteQueue.idleBytesMax)
     }
 
+    @Test("An empty queue that will not be needed soon gives everything back, once; one with something in it keeps it")
+    func givesEverythingBack() {
+        let queue = ByteQueue()
+        #expect(!queue.giveBack())
+        queue.append(zeros: 5_000)
+        queue.truncate(to: 2)
+        #expect(!queue.giveBack())
+        queue.consume(1)
+        queue.truncate(to: 0)
+        #expect(queue.giveBack())
+        #expect(queue.reserve(0).isEmpty && !queue.giveBack())
+        queue.append("as new")
+        #expect(Array(queue.readable) == Array("as new".utf8))
+    }
+
     @Test("Bytes that pass through a queue forever do not make it grow")
     func steadyFlow() {
         let queue = ByteQueue()

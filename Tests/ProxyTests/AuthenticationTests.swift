@@ -61,6 +61,23 @@ import Testing
         #expect(!bench.closed.contains(silent))
     }
 
+    @Test("A stranger's bytes are no excuse: its line, and its block, also one that is refused, have their time together")
+    func dripping() throws {
+        let bench = try bench()
+        let patience = bench.configuration.site.times.clientRequestMilliseconds
+        let openings = ["", "set who 0 0 2000\r\n", "set who 0 0 1000000\r\n"]
+        let drippers = openings.map { opening in
+            let client = client(bench)
+            #expect(say(bench, client, opening + "s") == "")
+            return client
+        }
+        for _ in 0..<12 {
+            bench.advance(milliseconds: patience / 10)
+            for client in drippers where !bench.closed.contains(client) { _ = say(bench, client, "s") }
+        }
+        #expect(bench.closed == Set(drippers))
+    }
+
     @Test("A text client is let in by its first set, and is then a client like any other")
     func text() throws {
         let bench = try bench()

@@ -92,6 +92,8 @@ final class Bench {
     private(set) var lines: [String] = []
     /// Connections whose server's name was to be looked up again.
     private(set) var lookedUp: [ConnectionID] = []
+    /// Clients that were found to be quiet, as often as they were.
+    private(set) var quiet: [ConnectionID] = []
     private(set) var finished = false
     /// How often counting began anew.
     private(set) var resets = 0
@@ -206,6 +208,7 @@ final class Bench {
             closed.insert(id)
             paused.remove(id)
             node.connections.release(id)
+        case .quiet(let id): quiet.append(id)
         case .lookUp(let id): lookedUp.append(id)
         case .prepareSegment(let segment) where segmentsWait: waitingSegments.append(segment)
         case .prepareSegment(let segment):
@@ -274,6 +277,13 @@ final class Bench {
     func receive(_ id: ConnectionID, _ bytes: [UInt8]) {
         node.connections.incoming(id).append(bytes)
         step(.received(id))
+        settle()
+    }
+
+    /// A client's bytes arrive, and part of a record of TLS behind them, or the rest of one.
+    func receiveHalf(_ id: ConnectionID, _ text: String, isHalf: Bool) {
+        if !text.isEmpty { node.connections.incoming(id).append(text: text) }
+        step(.halfReceived(id, isHalf))
         settle()
     }
 

@@ -72,6 +72,83 @@ import Testing
         #expect(bench.closed.contains(client))
     }
 
+    @Test("Half a record of TLS is half a request, until the rest of it is there")
+    func halfRecord() {
+        let bench = Bench.serving(plan { $0.times.clientRequestMilliseconds = 2_000 })
+        let silent = bench.client()
+        let honest = bench.client()
+        let saysNothing = bench.client()
+        for client in [silent, honest, saysNothing] { bench.receiveHalf(client, "", isHalf: true) }
+        bench.advance(milliseconds: 1_000)
+        bench.receiveHalf(honest, "get k\r\n", isHalf: false)
+        // A record of the protocol's own.
+        bench.receiveHalf(saysNothing, "", isHalf: false)
+        #expect(bench.commands("cache1") == "get k\r\n")
+        bench.answer("cache1", "END\r\n")
+        #expect(bench.heard(honest) == "END\r\n")
+        bench.advance(milliseconds: 2_000)
+        #expect(bench.closed == [silent])
+        #expect(bench.lines.contains { $0.contains("clients closed count=1") && $0.contains("client-request") })
+        bench.advance(milliseconds: 60_000)
+        #expect(bench.closed.isDisjoint(with: [honest, saysNothing]), "who stopped between two records is merely idle")
+    }
+
+    @Test("A large request has the same time over TLS as without it, however its records arrive")
+    func largeInRecords() {
+        let bench = Bench.serving(plan { $0.times.clientRequestMilliseconds = 2_000 })
+        let plain = bench.client()
+        let encrypted = bench.client()
+        var closedAfter: [ConnectionID: Int] = [:]
+        bench.ask(plain, "set k 0 0 10000\r\n")
+        bench.receiveHalf(encrypted, "", isHalf: true)
+        for round in 1...12 {
+            bench.advance(milliseconds: 250)
+            for client in [plain, encrypted] where bench.closed.contains(client) {
+                closedAfter[client] = closedAfter[client] ?? round
+            }
+            if !bench.closed.contains(plain) { bench.ask(plain, "vvvv") }
+            if !bench.closed.contains(encrypted) {
+                bench.receiveHalf(encrypted, round == 2 ? "set k 0 0 10000\r\n" : round > 2 ? "vvvv" : "", isHalf: round % 4 != 0)
+            }
+        }
+        #expect(closedAfter.count == 2 && closedAfter[plain] == closedAfter[encrypted], "\(closedAfter)")
+    }
+
+    @Test("One large request after another, each in its time, is no slow one, though there is always half a record waiting")
+    func steadyRecords() {
+        let bench = Bench.serving(plan { $0.times.clientRequestMilliseconds = 2_000 })
+        let client = bench.client()
+        bench.receiveHalf(client, "", isHalf: true)
+        for _ in 0..<20 {
+            bench.advance(milliseconds: 1_000)
+            bench.receiveHalf(client, "set k 0 0 4\r\nvv", isHalf: true)
+            bench.advance(milliseconds: 500)
+            bench.receiveHalf(client, "vv\r\n", isHalf: true)
+            bench.answer("cache1", "STORED\r\n")
+        }
+        #expect(bench.heard(client) == String(repeating: "STORED\r\n", count: 20))
+        #expect(bench.closed.isEmpty)
+        bench.advance(milliseconds: 3_000)
+        #expect(bench.closed == [client])
+    }
+
+    @Test("Replies that are still owed come before half a record, too")
+    func halfRecordBehindCommands() {
+        let bench = Bench.serving(
+            plan {
+                $0.times.clientRequestMilliseconds = 1_000
+                $0.times.backendTimeoutMilliseconds = 10_000
+            })
+        let client = bench.client()
+        bench.receiveHalf(client, "get k\r\n", isHalf: true)
+        bench.advance(milliseconds: 3_000)
+        #expect(!bench.closed.contains(client))
+        bench.answer("cache1", "END\r\n")
+        #expect(bench.heard(client) == "END\r\n")
+        bench.advance(milliseconds: 3_000)
+        #expect(bench.closed.contains(client))
+    }
+
     @Test("The replies that a client is owed come before its half-sent request is held against it")
     func owedReplies() {
         let bench = Bench.serving(
@@ -198,6 +275,25 @@ import Testing
         #expect(bench.closed.isEmpty)
     }
 
+    @Test("Honest uploads that are too much together are done one after the other; nobody is closed as long as they get done")
+    func honestUploads() {
+        let bench = Bench.serving(plan { $0.memoryBytesMax = 2 << 20 })
+        let clients = (0..<8).map { _ in bench.client() }
+        for client in clients { bench.ask(client, "set large 0 0 500000\r\n" + String(repeating: "v", count: 450_000)) }
+        #expect(bench.node.clientMemory.isOver, "or this tests nothing")
+        var unfinished = Set(clients)
+        for _ in 0..<40 where !unfinished.isEmpty {
+            // Each takes most of the time for which all of them may hold too much.
+            bench.advance(milliseconds: 800)
+            guard let next = unfinished.first(where: { !bench.paused.contains($0) }) else { continue }
+            bench.ask(next, String(repeating: "v", count: 50_000) + "\r\n")
+            bench.answer("cache1", "STORED\r\n")
+            #expect(bench.heard(next) == "STORED\r\n")
+            unfinished.remove(next)
+        }
+        #expect(unfinished.isEmpty && bench.closed.isEmpty && bench.paused.isEmpty)
+    }
+
     @Test("Who drips a request in while memory is tight is not favoured for ever, and its time is up all the same")
     func favouredDripper() {
         let bench = Bench.serving(
@@ -270,6 +366,30 @@ import Testing
         bench.drain(modest)
         #expect(bench.heard(modest).utf8.count == 100_000 + 25)
         #expect(bench.node.clientMemory.heldBytes == 0)
+    }
+
+    @Test("What a client does not read counts until it has, also behind its quit, its end or half a request", arguments: 0..<3)
+    func unreadBehindTheEnd(how: Int) {
+        let bench = Bench.serving(
+            plan {
+                $0.memoryBytesMax = 1 << 20
+                $0.times.clientRequestMilliseconds = 1_000
+            })
+        let client = bench.client()
+        bench.stall(client)
+        bench.ask(client, "get k\r\n" + (how == 0 ? "quit\r\n" : how == 2 ? "get" : ""))
+        if how == 1 {
+            bench.step(.ended(client))
+            bench.settle()
+        }
+        #expect(bench.commands("cache1") == "get k\r\n")
+        bench.answer("cache1", "VALUE k 0 100000\r\n\(String(repeating: "v", count: 100_000))\r\nEND\r\n")
+        bench.advance(milliseconds: 3_000)
+        #expect(!bench.closed.contains(client) && bench.node.clientMemory.heldBytes > 100_000)
+        bench.drain(client)
+        #expect(bench.heard(client).utf8.count == 100_000 + 25)
+        bench.advance(milliseconds: 1_500)
+        #expect(bench.closed.contains(client) && bench.node.clientMemory.heldBytes == 0)
     }
 
     @Test("Of a client whose replies may be large few are asked for at first, and more once they have turned out small")

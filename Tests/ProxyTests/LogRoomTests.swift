@@ -66,7 +66,7 @@ import Testing
         #expect(bench.commands("cache1") == "get b\r\n")
     }
 
-    @Test("A segment that does not come in the time that a server has, has writes refused by name; and so are those that come then")
+    @Test("A segment that does not come in a server's time has writes refused by name, and so are those that come then")
     func impatience() {
         let (bench, clients) = nearlyFull()
         let refusal = "SERVER_ERROR write log of lane s1p1l0 takes no more writes: its next segment is not ready yet\r\n"

@@ -88,6 +88,61 @@ private final class Wire {
         #expect(Array(wire.atDialing.readable) == sent)
     }
 
+    @Test func partOfARecordIsSeenWhereverItEnds() throws {
+        let south = try TLSContext(try workshop.issue(site: "south", proxy: "s1"))
+        let wire = try Wire(north, south)
+        wire.settle()
+        #expect(!wire.accepting.isHalfway)
+        let answers = ByteQueue()
+        for end in [1, 4, 5, 6, 20] {
+            let plain = ByteQueue()
+            plain.append("hello")
+            try wire.dialing.send(from: plain, into: wire.eastbound)
+            let record = Array(wire.eastbound.readable)
+            wire.eastbound.removeAll()
+            let piece = ByteQueue()
+            piece.append(record)
+            piece.truncate(to: end)
+            try wire.accepting.receive(from: piece, into: wire.atAccepting, answering: answers)
+            #expect(wire.accepting.isHalfway && wire.atAccepting.isEmpty, "\(end) of \(record.count) bytes")
+            piece.append(record.suffix(from: end))
+            try wire.accepting.receive(from: piece, into: wire.atAccepting, answering: answers)
+            #expect(!wire.accepting.isHalfway)
+            #expect(Array(wire.atAccepting.readable) == Array("hello".utf8))
+            wire.atAccepting.removeAll()
+        }
+    }
+
+    @Test func whatIsGivenBackInBetweenIsNotMissed() throws {
+        let south = try TLSContext(try workshop.issue(site: "south", proxy: "s1"))
+        let wire = try Wire(north, south)
+        wire.accepting.giveBack()  // before the handshake there is nothing to give
+        wire.settle()
+        for count in [60_000, 120_000, 180_000] {
+            let question = ByteQueue()
+            question.append(zeros: count)
+            try wire.dialing.send(from: question, into: wire.eastbound)
+            #expect(question.isEmpty)
+            // In the middle of a record, too.
+            let half = ByteQueue()
+            half.append(Array(wire.eastbound.readable.prefix(50_000)))
+            wire.eastbound.consume(50_000)
+            try wire.accepting.receive(from: half, into: wire.atAccepting, answering: wire.westbound)
+            #expect(wire.accepting.isHalfway)
+            wire.accepting.giveBack()
+            #expect(wire.accepting.isHalfway)
+            wire.settle()
+            #expect(wire.atAccepting.count == count)
+            try wire.accepting.send(from: wire.atAccepting, into: wire.westbound)
+            wire.accepting.giveBack()
+            wire.dialing.giveBack()
+            wire.settle()
+            #expect(wire.atDialing.count == count)
+            wire.atDialing.removeAll()
+        }
+        #expect(wire.acceptingError == nil && wire.dialingError == nil)
+    }
+
     @Test func endingIsToldApartFromACutWire() throws {
         let south = try TLSContext(try workshop.issue(site: "south", proxy: "s1"))
         let wire = try Wire(north, south)

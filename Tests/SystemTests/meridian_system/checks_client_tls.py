@@ -27,6 +27,8 @@ from meridian_system.world import World
 _SECONDS = 5.0
 _HANDSHAKE_SECONDS = 5.0
 """How long a client may take for its handshake."""
+_REQUEST_SECONDS = 2.0
+"""How long a client may take for a request."""
 _LARGE = 900_000
 
 
@@ -181,6 +183,30 @@ def _serves(doors: _Doors) -> None:
         require(heard == b"STORED\r\nVALUE k1 0 1\r\nx\r\nEND\r\n", f"a login with a command behind it gets {heard!r}")
 
 
+def _stops_halfway(doors: _Doors) -> float:
+    """Whoever sends part of a record and no more is closed after client-request, and not who stops between two; the seconds it took."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = doors.context().wrap_bio(incoming, outgoing, server_hostname=doors.encrypted.host)
+    with _dial(doors.context(), doors.encrypted) as idle, doors.encrypted.connect(_SECONDS) as wire:
+        _ask(idle, _login("alice secret"), b"\r\n")
+        while True:
+            try:
+                session.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                wire.sendall(outgoing.read())
+                incoming.write(wire.recv(1 << 16))
+        session.write(_login("alice secret"))
+        record = outgoing.read()
+        wire.sendall(record[:-3])
+        begun = time.monotonic()
+        require(_is_closed(wire, _REQUEST_SECONDS + 3.0), "a client that sends part of a record and no more is kept")
+        took = time.monotonic() - begun
+        require(took > _REQUEST_SECONDS - 0.5, f"a client that sends part of a record is closed after {took:.1f} s already")
+        require(_ask(idle, b"mn\r\n", b"\r\n") == b"MN\r\n", "a client that stopped between two records was closed")
+    return took
+
+
 def _resumes(doors: _Doors) -> None:
     """A second connection takes up the first one's session."""
     context = doors.context(version=ssl.TLSVersion.TLSv1_2)
@@ -275,16 +301,21 @@ def _reloads(doors: _Doors, proxy: Proxy) -> None:
 def check_client_tls(world: World) -> str:
     """Encrypted listeners, certificates, networks, and SIGHUP."""
     doors = _Doors.make(world, world.folder / "client-tls-papers")
-    with world.federation("client-tls", Options(loops=world.loops, also={"n1": doors.listeners()})) as federation:
+    options = Options(loops=world.loops, also={"n1": doors.listeners()}, settings=f"times: {{client-request: {_REQUEST_SECONDS:.0f}s}}")
+    with world.federation("client-tls", options) as federation:
         proxy = federation.north.proxies["n1"]
         with federation.client(federation.north) as client:
             require(client.set(b"plain", b"x") == b"STORED", "the plain listener asks for something")
         _serves(doors)
         _resumes(doors)
+        took = _stops_halfway(doors)
         refused = _refuses(doors, proxy)
         _reloads(doors, proxy)
         _check_config(federation, doors)
-        return f"TLS 1.2 and 1.3, with and without certificates; refused: {', '.join(refused)}; SIGHUP takes all or nothing"
+        return (
+            f"TLS 1.2 and 1.3, with and without certificates; half a record closed after {took:.1f} s; "
+            f"refused: {', '.join(refused)}; SIGHUP takes all or nothing"
+        )
 
 
 def _check_config(federation: Federation, doors: _Doors) -> None:

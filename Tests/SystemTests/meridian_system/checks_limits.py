@@ -79,14 +79,7 @@ def _waiting(world: World) -> str:
 
 
 def _served_soon(endpoint: Endpoint) -> None:
-    def served() -> bool:
-        try:
-            with Client(endpoint, timeout=2.0) as client:
-                return client.set(b"served", b"yes") == b"STORED"
-        except ConnectionLost:
-            return False
-
-    wait_until(served, "a new client to be served", 5.0)
+    wait_until(lambda: _stored(endpoint), "a new client to be served", 5.0)
 
 
 def _stats(endpoint: Endpoint) -> dict[str, str]:
@@ -141,6 +134,50 @@ def check_open_files(world: World) -> str:
             wait_until(stored, "memcached to be reached again while every place is taken", 10.0)
         process.expect_alive()
         return f"{_FILES} open files: {places} clients served, 200 told that there are too many, memcached reached again meanwhile"
+
+
+_ADMIN_FILES = 700
+_ADMIN_IDLE = 900
+_ADMIN_LOG_BYTES_MAX = 4_000
+"""What may be logged meanwhile: that memcached went and came back."""
+
+
+def check_admin_crowd(world: World) -> str:
+    """More idle connections to the admin endpoint than there are open files: clients and memcached are served, and so is who asks there."""
+    allow_files(2_000)
+    with world.federation("admin-crowd", Options(loops=2)) as federation:
+        proxy = federation.north.proxies["n1"]
+        process = _restart_as_nobody(federation, proxy, ["prlimit", f"--nofile={_ADMIN_FILES}:{_ADMIN_FILES}"])
+        since = proxy.log_size
+        with Crowd(proxy.admin, _ADMIN_IDLE) as crowd:
+            begun = time.monotonic()
+            require(proxy.status().serving, "the admin endpoint says that the proxy does not serve")
+            waited = time.monotonic() - begun
+            for server in federation.north.memcacheds:
+                server.kill()
+                server.start()
+            wait_until(lambda: _stored(proxy.clients), "memcached to be reached again", 10.0)
+            crowd.run(lambda: False, 0.5)
+            taken = len(os.listdir(f"/proc/{process.pid}/fd"))
+            stayed = _ADMIN_IDLE - len(crowd.ended)
+            require(0 < stayed < 64, f"{stayed} of {_ADMIN_IDLE} idle connections to the admin endpoint have stayed")
+            require(taken < 200, f"the proxy has {taken} open files")
+            require(proxy.status().serving, "the admin endpoint does not answer any more")
+        process.expect_alive()
+        written = proxy.log_size - since
+        require(written < _ADMIN_LOG_BYTES_MAX, f"{written} bytes were logged: {proxy.log_text(since)[:800]}")
+        return (
+            f"{_ADMIN_FILES} open files, {_ADMIN_IDLE} idle connections to the admin endpoint: {stayed} stay, who asks waits {waited * 1000:.0f} ms, "
+            f"memcached is reached again, {taken} files are open, {written} bytes logged"
+        )
+
+
+def _stored(endpoint: Endpoint) -> bool:
+    try:
+        with Client(endpoint, timeout=2.0) as client:
+            return client.set(b"back", b"x") == b"STORED"
+    except ConnectionLost:
+        return False
 
 
 def _restart_as_nobody(federation: Federation, proxy: Proxy, prefix: list[str]) -> Process:

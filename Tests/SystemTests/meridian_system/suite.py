@@ -28,7 +28,7 @@ from meridian_system.checks_durability import check_disk
 from meridian_system.checks_flush import check_flush
 from meridian_system.checks_goodbye import check_last_replies, check_unwritable_log
 from meridian_system.checks_half_closed import check_half_closed
-from meridian_system.checks_limits import check_connections_max, check_doors, check_idle, check_open_files, check_privileges
+from meridian_system.checks_limits import check_admin_crowd, check_connections_max, check_doors, check_idle, check_open_files, check_privileges
 from meridian_system.checks_magent import check_backup, check_placement, check_start
 from meridian_system.checks_names import check_names
 from meridian_system.checks_php import check_php
@@ -252,6 +252,7 @@ def main() -> int:
         "reads": check_reads,
         "connections-max": check_connections_max,
         "open files": check_open_files,
+        "idle at the admin endpoint": check_admin_crowd,
         "idle clients": check_idle,
         "doors": check_doors,
         "privileges": check_privileges,
