@@ -202,7 +202,7 @@ extension LaneNode {
         case .tidy(let key): if let key { noteMissed(server, key, .missed) }
         case .amnesia: noteMissed(server, allKeys, .missed)
         case .probe, .greeting: break
-        case .look(let look): abandon(look.refill, "its server was lost")
+        case .look(_, let refill): abandon(refill, "its server was lost")
         case .clear(let clearing): abandon(clearing, "it was lost")
         case .flush(let flush):
             flushed(flush, .serverError, Array("SERVER_ERROR \(server.title) is unreachable: \(server.message)\r\n".utf8))
@@ -322,7 +322,7 @@ extension LaneNode {
             operationReadAnswered(operation, server, image.flatMap { $0.isStale ? nil : $0 })
         case .passed(let operation): answered(operation)
         case .amnesia: flushedLate(server, reply.kind)
-        case .look(let look): looked(look, reply)
+        case .look(let look, let refill): looked(look, of: refill, reply)
         case .clear(let clearing): deleted(clearing)
         case .tidy, .probe: break
         case .greeting: greeted(server, reply, bytes)

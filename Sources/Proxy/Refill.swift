@@ -48,9 +48,8 @@ final class Refill {
     var isIdle: Bool { !list.isListing && listed.isEmpty && again.isEmpty && looksUnderWay == 0 }
 }
 
-/// A key that is looked up at the server that is refilled.
+/// A key that is looked up at the server that is refilled. It does not hold the refill, which holds those that wait.
 struct RefillLook {
-    let refill: Refill
     let key: [UInt8]
     /// How often the owner has been asked to copy it.
     var tries = 0
@@ -240,7 +239,7 @@ extension LaneNode {
             refill.quota -= 1
             refill.looksUnderWay += 1
             counters.refillLooks += 1
-            ask(servers[refill.target], .look(next), .meta) { queue in
+            ask(servers[refill.target], .look(next, of: refill), .meta) { queue in
                 next.key.withUnsafeBytes { Command.look(key: $0, into: queue) }
             }
         }
@@ -249,12 +248,11 @@ extension LaneNode {
 
     private func nextLook(_ refill: Refill) -> RefillLook? {
         if let first = refill.again.first, first.due <= monotonic { return refill.again.removeFirst() }
-        return refill.listed.popFirst().map { RefillLook(refill: refill, key: $0) }
+        return refill.listed.popFirst().map { RefillLook(key: $0) }
     }
 
     /// The server has the key, or has not.
-    func looked(_ look: RefillLook, _ reply: Reply) {
-        let refill = look.refill
+    func looked(_ look: RefillLook, of refill: Refill, _ reply: Reply) {
         guard self.refill === refill else { return }
         refill.looksUnderWay -= 1
         let found = reply.kind != .en
@@ -266,20 +264,22 @@ extension LaneNode {
         } else if look.tries < Limits.refillTriesMax {
             self.refill(look.key, hops: 0)
             let due = monotonic + Limits.refillTryMicroseconds
-            refill.again.append(RefillLook(refill: refill, key: look.key, tries: look.tries + 1, due: due))
+            refill.again.append(RefillLook(key: look.key, tries: look.tries + 1, due: due))
         } else {
-            lookAtSource(look)
+            lookAtSource(look, of: refill)
         }
         goOn(refill)
     }
 
-    private func lookAtSource(_ look: RefillLook) {
-        let source = servers[look.refill.source]
-        guard source.acceptsWrites else { return look.refill.left += 1 }
-        look.refill.looksUnderWay += 1
+    private func lookAtSource(_ look: RefillLook, of refill: Refill) {
+        let source = servers[refill.source]
+        guard source.acceptsWrites else { return refill.left += 1 }
+        refill.looksUnderWay += 1
         var look = look
         look.asksSource = true
-        ask(source, .look(look), .meta) { queue in look.key.withUnsafeBytes { Command.measure(key: $0, into: queue) } }
+        ask(source, .look(look, of: refill), .meta) { queue in
+            look.key.withUnsafeBytes { Command.measure(key: $0, into: queue) }
+        }
     }
 
     private func partDone(_ refill: Refill) {

@@ -92,6 +92,19 @@ import Testing
         #expect(bench.heard(wires.primary) == "get k\r\n", "clients notice nothing")
     }
 
+    @Test("A refill that is broken off goes, with the keys that it would have looked up again")
+    func isGoneWhenBrokenOff() throws {
+        let wires = try restarted("cache1")
+        let bench = wires.bench
+        wires.listed("k", "l")
+        wires.answerPrimary("EN\r\nEN\r\n")
+        weak let refill = bench.node.refill
+        #expect(refill?.again.count == 2)
+        bench.lose(wires.list)
+        #expect(bench.node.refill == nil)
+        #expect(refill == nil, "a refill of a server that comes and goes would fill the memory")
+    }
+
     @Test("A write during the copy wins")
     func writesWin() throws {
         let wires = try restarted("cache1")
