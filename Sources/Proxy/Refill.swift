@@ -144,18 +144,37 @@ extension LaneNode {
         logServer(server)
     }
 
+    /// When a server lost what it held, from a time of its own clock in seconds: one clock tells of its starts and of its flushes, at
+    /// whichever lane, and proxies' clocks play no part. Rather too late than too early: what its partner was written since, it must be
+    /// asked for.
+    func stampOfEmptying(at seconds: UInt64) -> UInt64 {
+        HybridClock.stamp(atWall: (seconds + Limits.serverStartEarlySeconds) * 1_000_000)
+    }
+
     /// This lane has seen that a server came back empty, or has it flushed. Clocks may differ: it is later than what was made good.
     func noteEmptied(_ server: BackendServer, at stamp: UInt64, from sources: some Sequence<Int>) {
         server.lacking = max(server.lacking, stamp, server.refilledTo + 1)
-        server.emptied = server.lacking
+        server.emptied = max(server.emptied, stamp)
         cannotGive(server, emptiedAt: server.emptied)
         lack(server, from: sources)
     }
 
+    /// This lane has a server flushed, at a time of the server's clock in seconds.
+    func noteFlushed(_ server: BackendServer, at seconds: UInt64) {
+        server.lacking = laterThanKnown(server)
+        noteEmptied(server, at: stampOfEmptying(at: seconds), from: others(than: server))
+    }
+
     /// A server has got keys that lived elsewhere; what it held it still holds.
     func noteGained(_ server: BackendServer, at stamp: UInt64) {
-        server.lacking = max(server.lacking + 1, stamp, server.refilledTo + 1)
+        server.lacking = max(laterThanKnown(server), stamp, server.refilledTo + 1)
         lack(server, from: others(than: server))
+    }
+
+    /// What a server comes to lack now, it lacks later than whatever is known of it, so that who refills it begins anew; and than
+    /// whatever its partners have lost, though their clocks may be ahead of its own.
+    private func laterThanKnown(_ server: BackendServer) -> UInt64 {
+        others(than: server).reduce(server.lacking) { max($0, servers[$1].emptied) } + 1
     }
 
     /// A server has lost what it held: who came to lack something before has nothing more to get from it.

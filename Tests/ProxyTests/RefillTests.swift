@@ -194,6 +194,37 @@ import Testing
         #expect(bench.node.servers[1].recoveringFrom == [])
     }
 
+    @Test("A server was flushed when its own clock says so: a proxy's may be ahead by hours (seed 638167)")
+    func flushedByItsOwnClock() {
+        let bench = Bench.serving(Self.plan)
+        bench.node.servers[1].missEverything()
+        bench.lose(bench.backend("backup1"))
+        bench.advance(milliseconds: 1_000)
+        bench.bringUp("backup1")
+        #expect(bench.commands("backup1") == "flush_all\r\n")
+        bench.answer("backup1", "OK\r\n")
+        #expect(bench.node.servers[1].recoveringFrom == [0])
+        bench.lose(bench.backend("cache1"))
+        bench.advance(milliseconds: 1_000)
+        bench.bringUp("cache1", pid: 2, startedAt: 2_000)
+        #expect(bench.node.servers[0].recoveringFrom == [1], "the backup holds what was written since it was flushed")
+        #expect(bench.node.servers[1].recoveringFrom == [])
+    }
+
+    @Test("A server that is flushed now is refilled by those that were emptied before, though their clocks are ahead of its own")
+    func flushedAfterAll() {
+        let bench = Bench.serving(Self.plan)
+        bench.lose(bench.backend("cache1"))
+        bench.advance(milliseconds: 1_000)
+        bench.bringUp("cache1", pid: 2, startedAt: 9_000)
+        bench.node.servers[1].missEverything()
+        bench.lose(bench.backend("backup1"))
+        bench.advance(milliseconds: 1_000)
+        bench.bringUp("backup1")
+        #expect(bench.commands("backup1") == "flush_all\r\n")
+        #expect(bench.node.servers[1].recoveringFrom == [0])
+    }
+
     @Test("Two servers that were emptied one after the other never recover from each other", arguments: [false, true])
     func neverFromEachOther(primaryLast: Bool) {
         let bench = Bench.serving(Self.plan)
