@@ -159,10 +159,12 @@ extension LaneNode {
         lack(server, from: sources)
     }
 
-    /// This lane has a server flushed, at a time of the server's clock in seconds.
+    /// This lane has a server flushed, at a time of the server's clock in seconds. However late that is: what others were to get from it is
+    /// gone.
     func noteFlushed(_ server: BackendServer, at seconds: UInt64) {
+        let wanted = servers.lazy.filter { $0.recoveringFrom.contains(server.index) }.map(\.lacking).max() ?? 0
         server.lacking = laterThanKnown(server)
-        noteEmptied(server, at: stampOfEmptying(at: seconds), from: others(than: server))
+        noteEmptied(server, at: max(stampOfEmptying(at: seconds), wanted), from: others(than: server))
     }
 
     /// A server has got keys that lived elsewhere; what it held it still holds.
