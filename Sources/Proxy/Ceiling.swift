@@ -58,6 +58,7 @@ extension LaneNode {
 
     /// The log is on the disk up to some address.
     func ceilingsSynced() {
+        let before = durableCeiling
         while let first = ceilingsToSync.first, first.offset <= log.synced {
             ceilingsToSync.removeFirst()
             durableCeiling = first.ceiling
@@ -66,7 +67,7 @@ extension LaneNode {
         if clock.floorForLaterTicks(at: now) < durableCeiling {
             (waitsForCeiling, ceilingsTooLow) = (false, 0)
             drainAll()
-        } else if log.hasRoom(forBytes: 4_096, owed: owedBytes) {
+        } else if durableCeiling > before, log.hasRoom(forBytes: 4_096, owed: owedBytes) {
             ceilingsTooLow += 1
             logCeiling()
         }
