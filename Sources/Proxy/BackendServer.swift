@@ -30,7 +30,7 @@ struct Expected: Slot {
         /// Nothing: by its reply everything before it has been done there, which somebody waits for.
         case passed(Operation)
         /// Whether a recovering server has a key.
-        case look(RefillLook)
+        case look(RefillLook, of: Refill)
         /// The deletion of a key that lives elsewhere.
         case clear(Clearing)
         /// Nothing: an idle server shows that it still answers.

@@ -175,10 +175,11 @@ extension LaneNode {
             session.wait(at: place, on: path)
             return false
         }
-        commandScratch.removeAll()
         request.encode(from: bytes, into: commandScratch)
         let write = Write(
             effect: effect(of: request), shape: request.replyShape, key: key, command: [UInt8](commandScratch.readable))
+        // At once: of a large value there are enough copies.
+        commandScratch.removeAll()
         if request.hasValue {
             write.payloadCount = request.value.count
             write.payloadStart = write.command.count - request.value.count - 2

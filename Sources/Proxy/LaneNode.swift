@@ -22,6 +22,7 @@
 //     Pipelines.swift      the connections to memcached and their replies
 //     Group.swift          links to the siblings, mirrors
 //     Floors.swift         below which nothing more can come, and what may be forgotten
+//     Ceiling.swift        above which no version is given
 //     StreamSender.swift   committed records on their way to other sites
 //     StreamReceiver.swift records of other sites on their way to their owners
 //     Upkeep.swift         the tick: time-outs, heartbeats, retention
@@ -223,8 +224,9 @@ public final class LaneNode {
     var durableCeiling: UInt64 = 0
     /// When the index was last gone through, something that could have been forgotten was pinned.
     var pinnedWereLeft = false
-    /// Writes wait for the ceiling to be raised on the disk.
+    /// Writes wait for the ceiling to be raised on the disk; how many syncs have not brought a high enough one.
     var waitsForCeiling = false
+    var ceilingsTooLow = 0
     /// Ceilings in the log, each with the end of its record, that are not yet on the disk.
     var ceilingsToSync: Deque<(offset: LogOffset, ceiling: UInt64)> = []
     /// Where the newest record of a write is in the log.

@@ -128,8 +128,13 @@ enum Limits {
     static let samplesMax = 4_096
     /// Bytes of the log that writes must leave free for the outcomes of writes under way.
     static func logReserveBytes(_ segmentBytes: Int) -> Int { min(4 << 20, segmentBytes / 16) }
-    /// How far ahead of the wall clock the persisted clock ceiling is set, in microseconds.
-    static let ceilingAheadMicroseconds: UInt64 = 10_000_000
+    /// How far ahead of the wall clock the persisted clock ceiling is set, in microseconds; half of it is left when it is renewed. So
+    /// much may a restart set the lane's clock ahead; an idle lane logs a ceiling, and syncs it, each time that half of it is over.
+    static let ceilingAheadMicroseconds: UInt64 = 2_000_000
+    /// The same for a lane's clock that is ahead of the wall clock: restarts must not add up.
+    static let ceilingAheadOfClockMicroseconds: UInt64 = 500_000
+    /// How often that is doubled where the disk is too slow for it.
+    static let ceilingDoublingsMax = 8
     /// Pinned keys of the index that are looked at in a tick, whether they may go.
     static let heldLooksMax = 2_048
     /// How late a lane must have come to its tick for the log to mention it, in microseconds.

@@ -62,14 +62,14 @@ extension LaneNode {
             return drop(server, "it does not tell pid, time and uptime in its stats, or a time that can be")
         }
         let startedAt = time - min(time, uptime)
-        meet(server, incarnation: Array("\(pid).\(startedAt)".utf8), startedAt: startedAt)
+        meet(server, incarnation: Array("\(pid).\(startedAt)".utf8), startedAt: startedAt, time: time)
     }
 
     private func decimal(_ bytes: UnsafeRawBufferPointer) -> UInt64? {
         UInt64(String(decoding: bytes, as: UTF8.self))
     }
 
-    private func meet(_ server: BackendServer, incarnation: [UInt8], startedAt: UInt64) {
+    private func meet(_ server: BackendServer, incarnation: [UInt8], startedAt: UInt64, time: UInt64) {
         let known = server.incarnation
         server.attempts = 0
         server.message = ""
@@ -88,9 +88,7 @@ extension LaneNode {
             }
         }
         if server.missedTooMany {
-            // Later than whatever was told of it before, though the teller's clock may be ahead: who refills it must begin anew.
-            noteEmptied(
-                server, at: max(HybridClock.stamp(atWall: now.wallMicroseconds), server.lacking + 1), from: others(than: server))
+            noteFlushed(server, at: time)
             if known == nil {
                 say(.notice, "memcached is new here and is flushed before it is used server=\(server.definition.name)")
             } else if server.holdsMoved {
@@ -118,8 +116,7 @@ extension LaneNode {
 
     /// A server came back with an empty memory. What it lost, those of the other pool may hold that are older.
     private func noteEmpty(_ server: BackendServer) {
-        // Rather too late than too early: what its partner was written since, it must be asked for.
-        let stamp = HybridClock.stamp(atWall: (server.startedAt + Limits.serverStartEarlySeconds) * 1_000_000)
+        let stamp = stampOfEmptying(at: server.startedAt)
         cannotGive(server, emptiedAt: stamp)
         if server.incarnation == server.refilled { return }
         noteEmptied(
@@ -202,7 +199,7 @@ extension LaneNode {
         case .tidy(let key): if let key { noteMissed(server, key, .missed) }
         case .amnesia: noteMissed(server, allKeys, .missed)
         case .probe, .greeting: break
-        case .look(let look): abandon(look.refill, "its server was lost")
+        case .look(_, let refill): abandon(refill, "its server was lost")
         case .clear(let clearing): abandon(clearing, "it was lost")
         case .flush(let flush):
             flushed(flush, .serverError, Array("SERVER_ERROR \(server.title) is unreachable: \(server.message)\r\n".utf8))
@@ -324,7 +321,7 @@ extension LaneNode {
             operationReadAnswered(operation, server, image.flatMap { $0.isStale ? nil : $0 })
         case .passed(let operation): answered(operation)
         case .amnesia: flushedLate(server, reply.kind)
-        case .look(let look): looked(look, reply)
+        case .look(let look, let refill): looked(look, of: refill, reply)
         case .clear(let clearing): deleted(clearing)
         case .tidy, .probe: break
         case .greeting: greeted(server, reply, bytes)

@@ -48,9 +48,8 @@ final class Refill {
     var isIdle: Bool { !list.isListing && listed.isEmpty && again.isEmpty && looksUnderWay == 0 }
 }
 
-/// A key that is looked up at the server that is refilled.
+/// A key that is looked up at the server that is refilled. It does not hold the refill, which holds those that wait.
 struct RefillLook {
-    let refill: Refill
     let key: [UInt8]
     /// How often the owner has been asked to copy it.
     var tries = 0
@@ -145,18 +144,39 @@ extension LaneNode {
         logServer(server)
     }
 
+    /// When a server lost what it held, from a time of its own clock in seconds: one clock tells of its starts and of its flushes, at
+    /// whichever lane, and proxies' clocks play no part. Rather too late than too early: what its partner was written since, it must be
+    /// asked for.
+    func stampOfEmptying(at seconds: UInt64) -> UInt64 {
+        HybridClock.stamp(atWall: (seconds + Limits.serverStartEarlySeconds) * 1_000_000)
+    }
+
     /// This lane has seen that a server came back empty, or has it flushed. Clocks may differ: it is later than what was made good.
     func noteEmptied(_ server: BackendServer, at stamp: UInt64, from sources: some Sequence<Int>) {
         server.lacking = max(server.lacking, stamp, server.refilledTo + 1)
-        server.emptied = server.lacking
+        server.emptied = max(server.emptied, stamp)
         cannotGive(server, emptiedAt: server.emptied)
         lack(server, from: sources)
     }
 
+    /// This lane has a server flushed, at a time of the server's clock in seconds. However late that is: what others were to get from it is
+    /// gone.
+    func noteFlushed(_ server: BackendServer, at seconds: UInt64) {
+        let wanted = servers.lazy.filter { $0.recoveringFrom.contains(server.index) }.map(\.lacking).max() ?? 0
+        server.lacking = laterThanKnown(server)
+        noteEmptied(server, at: max(stampOfEmptying(at: seconds), wanted), from: others(than: server))
+    }
+
     /// A server has got keys that lived elsewhere; what it held it still holds.
     func noteGained(_ server: BackendServer, at stamp: UInt64) {
-        server.lacking = max(server.lacking + 1, stamp, server.refilledTo + 1)
+        server.lacking = max(laterThanKnown(server), stamp, server.refilledTo + 1)
         lack(server, from: others(than: server))
+    }
+
+    /// What a server comes to lack now, it lacks later than whatever is known of it, so that who refills it begins anew; and than
+    /// whatever its partners have lost, though their clocks may be ahead of its own.
+    private func laterThanKnown(_ server: BackendServer) -> UInt64 {
+        others(than: server).reduce(server.lacking) { max($0, servers[$1].emptied) } + 1
     }
 
     /// A server has lost what it held: who came to lack something before has nothing more to get from it.
@@ -240,7 +260,7 @@ extension LaneNode {
             refill.quota -= 1
             refill.looksUnderWay += 1
             counters.refillLooks += 1
-            ask(servers[refill.target], .look(next), .meta) { queue in
+            ask(servers[refill.target], .look(next, of: refill), .meta) { queue in
                 next.key.withUnsafeBytes { Command.look(key: $0, into: queue) }
             }
         }
@@ -249,12 +269,11 @@ extension LaneNode {
 
     private func nextLook(_ refill: Refill) -> RefillLook? {
         if let first = refill.again.first, first.due <= monotonic { return refill.again.removeFirst() }
-        return refill.listed.popFirst().map { RefillLook(refill: refill, key: $0) }
+        return refill.listed.popFirst().map { RefillLook(key: $0) }
     }
 
     /// The server has the key, or has not.
-    func looked(_ look: RefillLook, _ reply: Reply) {
-        let refill = look.refill
+    func looked(_ look: RefillLook, of refill: Refill, _ reply: Reply) {
         guard self.refill === refill else { return }
         refill.looksUnderWay -= 1
         let found = reply.kind != .en
@@ -266,20 +285,22 @@ extension LaneNode {
         } else if look.tries < Limits.refillTriesMax {
             self.refill(look.key, hops: 0)
             let due = monotonic + Limits.refillTryMicroseconds
-            refill.again.append(RefillLook(refill: refill, key: look.key, tries: look.tries + 1, due: due))
+            refill.again.append(RefillLook(key: look.key, tries: look.tries + 1, due: due))
         } else {
-            lookAtSource(look)
+            lookAtSource(look, of: refill)
         }
         goOn(refill)
     }
 
-    private func lookAtSource(_ look: RefillLook) {
-        let source = servers[look.refill.source]
-        guard source.acceptsWrites else { return look.refill.left += 1 }
-        look.refill.looksUnderWay += 1
+    private func lookAtSource(_ look: RefillLook, of refill: Refill) {
+        let source = servers[refill.source]
+        guard source.acceptsWrites else { return refill.left += 1 }
+        refill.looksUnderWay += 1
         var look = look
         look.asksSource = true
-        ask(source, .look(look), .meta) { queue in look.key.withUnsafeBytes { Command.measure(key: $0, into: queue) } }
+        ask(source, .look(look, of: refill), .meta) { queue in
+            look.key.withUnsafeBytes { Command.measure(key: $0, into: queue) }
+        }
     }
 
     private func partDone(_ refill: Refill) {

@@ -186,8 +186,7 @@ extension LaneNode {
     private func logUpkeep() {
         landedIsTold = false
         guard log.hasRoom(forBytes: 4_096, owed: owedBytes) else { return }
-        // Renewed well before it is reached, and so seldom that an idle lane writes next to nothing.
-        if ceiling < ceiling(ahead: Limits.ceilingAheadMicroseconds / 2) { logCeiling() }
+        if isCeilingNear { logCeiling() }
         for server in servers where !server.isLogged { logServer(server) }
         if !ringsLogged { logRings() }
         for site in siteOrder {
@@ -217,38 +216,6 @@ extension LaneNode {
         if !unresolved.isEmpty || !openIntents.isEmpty { return true }
         if !doubts.isEmpty || !wiped.isEmpty { return true }
         return assertions.values.contains { if case .top = $0.task { true } else { false } }
-    }
-
-    /// Moves the clock's ceiling ahead of the clock; with it goes what a restart must not forget.
-    func logCeiling() {
-        ceiling = max(ceiling, ceiling(ahead: Limits.ceilingAheadMicroseconds))
-        appendCeiling()
-    }
-
-    func appendCeiling() {
-        stableLogged = stableFloor
-        log.append(
-            LogRecord(
-                kind: .ceiling, position: committed, version: Version(stamp: ceiling, origin: laneID), reference: stableFloor))
-        ceilingsToSync.append((log.tail, ceiling))
-    }
-
-    /// A stamp so far ahead of both the wall clock and whatever was heard from clocks that are ahead of it.
-    private func ceiling(ahead microseconds: UInt64) -> UInt64 {
-        max(HybridClock.stamp(atWall: now.wallMicroseconds), clock.last) + HybridClock.stamp(atWall: microseconds)
-    }
-
-    /// True when a version may be given: if durability is to mean the disk, then none above the ceiling that stands there, or a
-    /// machine that loses its power would give it again. Otherwise asks for the ceiling to be raised.
-    func mayStamp() -> Bool {
-        guard configuration.site.durability == .disk, clock.floorForLaterTicks(at: now) >= durableCeiling else { return true }
-        // A write that the log cannot take is refused with the reason.
-        guard log.hasRoom(forBytes: 4_096, owed: owedBytes) else { return true }
-        if !waitsForCeiling {
-            waitsForCeiling = true
-            logCeiling()
-        }
-        return false
     }
 
     /// A new segment begins with what older ones say about the lane, so that they can be deleted.
@@ -324,14 +291,7 @@ extension LaneNode {
     func synced(_ offset: LogOffset) {
         syncUnderWay = false
         log.noteSynced(offset)
-        while let first = ceilingsToSync.first, first.offset <= log.synced {
-            ceilingsToSync.removeFirst()
-            durableCeiling = first.ceiling
-        }
-        if waitsForCeiling && clock.floorForLaterTicks(at: now) < durableCeiling {
-            waitsForCeiling = false
-            drainAll()
-        }
+        ceilingsSynced()
         for site in siteOrder {
             if let sender = senders[site], sender.loggedAt <= log.synced { sender.durable = max(sender.durable, sender.logged) }
         }

@@ -103,7 +103,8 @@ final class Client {
         let choice = scripted ?? world.sites[site].proxies[random.below(world.sites[site].proxies.count)]
         let lane = choice.lanes[random.below(choice.lanes.count)]
         proxy = choice
-        let dialled = world.dial(.site, from: .client(self), machine: machine, to: .lane(lane, .client(from: name)))
+        let dialled = world.dial(
+            .site, from: .client(Unowned(self)), machine: machine, to: .lane(Unowned(lane), .client(from: name)))
         link = dialled
         world.perform(after: Self.connectMicroseconds) { [weak self] world in
             guard let self, link === dialled, !isConnected else { return }

@@ -76,10 +76,10 @@ extension World {
         for _ in 0..<1 + random.below(3) {
             let link = live[random.below(live.count)]
             if case .server(let server) = link.target {
-                disturb(server.site)
-                server.wasCutOff = true
+                disturb(server.it.site)
+                server.it.wasCutOff = true
             }
-            if link.reach == .site, case .lane(let host, .peer) = link.target { disturb(host.proxy.site) }
+            if link.reach == .site, case .lane(let host, .peer) = link.target { disturb(host.it.proxy.site) }
             tell("network", "connection \(link.number) is reset")
             reset(link)
         }

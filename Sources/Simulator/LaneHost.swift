@@ -36,7 +36,8 @@ enum CrashPoint: CaseIterable {
 }
 
 final class LaneHost {
-    let proxy: ProxyProcess
+    /// Its process, which holds it.
+    unowned let proxy: ProxyProcess
     /// What it started with.
     var configuration: LaneConfiguration
     let name: String
@@ -75,7 +76,7 @@ final class LaneHost {
     func accept(_ link: Link) -> ConnectionID {
         guard let node else { preconditionFailure("\(name) accepts and does not run") }
         let id = node.connections.open()
-        link.ends[1].party = .lane(self, id, life: life)
+        link.ends[1].party = .lane(Unowned(self), id, life: life)
         links[id] = (link, 1)
         return id
     }
@@ -235,14 +236,14 @@ extension World {
     }
 
     private func connect(_ host: LaneHost, _ id: ConnectionID, _ endpoint: Endpoint) {
-        let party = Party.lane(host, id, life: host.life)
+        let party = Party.lane(Unowned(host), id, life: host.life)
         let machine = host.proxy.machine
         switch endpoint {
         case .backend(let address), .listing(let address):
             guard let server = servers.first(where: { $0.address == address }) else {
                 return violate(.seamIsKept, "\(host.name) connects to \(address), which is nobody's address")
             }
-            host.links[id] = (dial(.server, from: party, machine: machine, to: .server(server)), 0)
+            host.links[id] = (dial(.server, from: party, machine: machine, to: .server(Unowned(server))), 0)
         case .peer(let identity, _, let lane):
             guard let peer = proxies.first(where: { $0.name == identity.proxy }) else {
                 return violate(.seamIsKept, "\(host.name) connects to \(identity), who does not exist")
@@ -250,7 +251,7 @@ extension World {
             let target = peer.lanes[Int(lane) % peer.lanes.count]
             let reach: Reach = peer === host.proxy ? .process : peer.site == host.proxy.site ? .site : .wide
             let acceptance = Acceptance.peer(host.configuration.identity)
-            host.links[id] = (dial(reach, from: party, machine: machine, to: .lane(target, acceptance)), 0)
+            host.links[id] = (dial(reach, from: party, machine: machine, to: .lane(Unowned(target), acceptance)), 0)
         }
     }
 

@@ -30,18 +30,26 @@ enum PipeItem {
     case end(reason: StaticString)
 }
 
+/// Somebody whom the world holds, and who is there for as long as it is. They hold their connections; if these held them, a run would
+/// stay in memory when it is over.
+struct Unowned<Somebody: AnyObject> {
+    unowned let it: Somebody
+
+    init(_ it: Somebody) { self.it = it }
+}
+
 /// Who holds an end of a connection.
 enum Party {
     case nobody
-    case lane(LaneHost, ConnectionID, life: UInt32)
-    case server(ServerHost, Int)
-    case client(Client)
+    case lane(Unowned<LaneHost>, ConnectionID, life: UInt32)
+    case server(Unowned<ServerHost>, Int)
+    case client(Unowned<Client>)
 }
 
 /// Whom a connection is to.
 enum Target {
-    case lane(LaneHost, Acceptance)
-    case server(ServerHost)
+    case lane(Unowned<LaneHost>, Acceptance)
+    case server(Unowned<ServerHost>)
 }
 
 /// One direction of a connection.
@@ -115,8 +123,8 @@ extension World {
     func dial(_ reach: Reach, from dialler: Party, machine: Int, to target: Target) -> Link {
         let there =
             switch target {
-            case .lane(let host, _): host.proxy.machine
-            case .server(let host): host.machine
+            case .lane(let host, _): host.it.proxy.machine
+            case .server(let server): server.it.machine
             }
         linkCount += 1
         let link = Link(number: linkCount, reach: reach, target: target, dialler: dialler, machines: (machine, there))
@@ -229,41 +237,41 @@ extension World {
     private func arriveOpen(_ link: Link) {
         switch link.target {
         case .lane(let host, let acceptance):
-            guard host.proxy.power == .on else { return }
-            guard host.proxy.isRunning else { return send(.refused, over: link, from: 1) }
+            guard host.it.proxy.power == .on else { return }
+            guard host.it.proxy.isRunning else { return send(.refused, over: link, from: 1) }
             // The kernel takes a client's connection at once; a peer's handshake needs the process.
             if case .client = acceptance { send(.established, over: link, from: 1) }
-            let id = host.accept(link)
-            arrival(.accepted(id, acceptance), at: host)
+            let id = host.it.accept(link)
+            arrival(.accepted(id, acceptance), at: host.it)
         case .server(let server):
-            guard server.isRunning else { return send(.refused, over: link, from: 1) }
-            link.ends[1].party = .server(server, server.accept(link))
+            guard server.it.isRunning else { return send(.refused, over: link, from: 1) }
+            link.ends[1].party = .server(server, server.it.accept(link))
             send(.established, over: link, from: 1)
         }
     }
 
     private func tellConnected(_ link: Link) {
         switch link.ends[0].party {
-        case .lane(let host, let id, let life): if host.life == life { arrival(.connected(id), at: host) }
-        case .client(let client): client.connected(self)
+        case .lane(let host, let id, let life): if host.it.life == life { arrival(.connected(id), at: host.it) }
+        case .client(let client): client.it.connected(self)
         case .server, .nobody: break
         }
     }
 
     private func tellBytes(_ link: Link, side: Int, _ bytes: [UInt8]) {
         switch link.ends[side].party {
-        case .lane(let host, let id, let life): if host.life == life { arrival(.bytes(id, bytes), at: host) }
-        case .client(let client): client.received(bytes, self)
-        case .server(let server, let connection): server.received(bytes, connection, self)
+        case .lane(let host, let id, let life): if host.it.life == life { arrival(.bytes(id, bytes), at: host.it) }
+        case .client(let client): client.it.received(bytes, self)
+        case .server(let server, let connection): server.it.received(bytes, connection, self)
         case .nobody: break
         }
     }
 
     private func tellClosed(_ link: Link, side: Int, reason: StaticString, _ cause: CloseCause = .lost) {
         switch link.ends[side].party {
-        case .lane(let host, let id, let life): if host.life == life { arrival(.closed(id, reason, cause), at: host) }
-        case .client(let client): client.closed(self)
-        case .server(let server, let connection): server.closed(connection)
+        case .lane(let host, let id, let life): if host.it.life == life { arrival(.closed(id, reason, cause), at: host.it) }
+        case .client(let client): client.it.closed(self)
+        case .server(let server, let connection): server.it.closed(connection)
         case .nobody: break
         }
     }

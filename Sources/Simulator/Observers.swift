@@ -23,6 +23,7 @@ extension World {
                     .appliedIsCommitted,
                     "\(host.name) gives key \(keys[index].name) version \(version), below what it gave before its restart")
             }
+            checkLead(version, host)
             if let (invariant, what) = history.commit(record) { violate(invariant, "key \(keys[index].name): \(what)") }
             if let what = landings.commit(version) { violate(.landingsRise, "key \(keys[index].name): \(what)") }
         case .landed(let key, let version, let content, let server):
@@ -66,6 +67,14 @@ extension World {
                 violate(.forgottenIsStable, "\(host.name) forgets key \(keys[index].name) at \(version), but \(what)")
             }
         }
+    }
+
+    /// Restarts set a lane's clock ahead, but not by more the more there are.
+    private func checkLead(_ version: Version, _ host: LaneHost) {
+        let latest = SimulationOptions.wallMicroseconds + now + clockSkewMax
+        let wall = HybridClock.wall(of: version.stamp)
+        guard !options.faults.contains(.clocks), wall > latest + Self.clockLeadMicrosecondsMax else { return }
+        violate(.clocksKeepTime, "\(host.name) commits version \(version), \((wall - latest) / 1_000) ms ahead of the time")
     }
 
     private func applied(_ key: [UInt8], _ version: Version, _ origin: LaneID, _ position: Position, _ host: LaneHost) {

@@ -95,7 +95,7 @@ enum Histories {
         script.world.disturb(0)
         server.wasCutOff = true
         for link in script.world.links {
-            if case .server(let target) = link.target, target === server, link.ends[0].machine == owner.machine {
+            if case .server(let target) = link.target, target.it === server, link.ends[0].machine == owner.machine {
                 script.world.reset(link)
             }
         }

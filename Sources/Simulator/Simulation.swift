@@ -118,9 +118,7 @@ extension World {
             }
         } else if wanted.isLive {
             let lost = primary.restarts > 0 || primary.wasFlushed || primary.evicted.contains(key.index) || primary.wasCutOff
-            // Which of two servers was emptied last is told by clocks.
-            let mayMistake = options.faults.contains(.clocks) && primary.wasFlushed
-            if !lost || (held(by: backup) != nil && !primary.evicted.contains(key.index) && !mayMistake) {
+            if !lost || (held(by: backup) != nil && !primary.evicted.contains(key.index)) {
                 violate(.sitesAgree, "a client of site \(site + 1) misses \(key.name); \(wanted.description)")
             }
             figures[.missesExcused] += 1

@@ -20,6 +20,8 @@ public enum Invariant: String, Sendable, CaseIterable {
     case forgottenIsStable = "7 forgotten is stable"
     /// The lane used its shell as the seam demands: files that exist, connections that are open.
     case seamIsKept = "8 seam is kept"
+    /// Versions stay near the time: where all wall clocks are right, restarts carry no lane's clock away.
+    case clocksKeepTime = "10 clocks keep time"
     /// A directed scenario did not end as it must.
     case scenario = "9 scenario's outcome"
 }

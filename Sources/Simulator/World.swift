@@ -34,6 +34,8 @@ struct SimulatedSite {
 public final class World {
     /// How long after a fault owners may still disagree, in microseconds.
     static let settleMicroseconds: UInt64 = 12_000_000
+    /// How far ahead of the time versions may be where all wall clocks are right, in microseconds: two ceilings, and what slow disks add.
+    static let clockLeadMicrosecondsMax: UInt64 = 6_000_000
 
     let options: SimulationOptions
     var random: SeededRandom

@@ -216,6 +216,52 @@ import WriteLog
         #expect(again.logged.last { $0.kind == .intent }?.version.stamp ?? 0 > given)
     }
 
+    @Test("Restarts in a row do not carry a lane's clock away from the time (seed 637164)", arguments: [0, 3_600])
+    func restartsDoNotAddUp(clockSetBackSeconds: UInt64) {
+        var bench = Bench.serving()
+        bench.advance(milliseconds: 500)
+        bench = Bench.serving(after: bench, clockSetBackSeconds: clockSetBackSeconds)
+        for _ in 0..<12 {
+            bench.advance(milliseconds: 500)
+            let last = bench.node.clock.last
+            bench = Bench.serving(after: bench)
+            #expect(bench.node.clock.last >= last, "what was given before must not be given again")
+        }
+        let clock = HybridClock.wall(of: bench.node.clock.last)
+        let ahead = clock - min(clock, bench.now.wallMicroseconds)
+        #expect(ahead <= Limits.ceilingAheadMicroseconds + clockSetBackSeconds * 1_000_000, "it is \(ahead / 1_000) ms ahead")
+    }
+
+    @Test("Durability disk: a lane that follows clocks far ahead goes on writing, however slow its disk is")
+    func slowDiskUnderFastClocks() throws {
+        var plan = BenchPlan()
+        plan.durability = .disk
+        plan.proxies = ["n1", "n2"]
+        let bench = Bench.serving(plan)
+        let sibling = try bench.linkSibling()
+        func hear() {
+            let stamp = HybridClock.stamp(atWall: bench.now.wallMicroseconds + 3_600_000_000)
+            bench.tell(
+                sibling,
+                .heartbeat(stamp: stamp, state: .serving, floor: 0, groupFloor: 0, stable: 0, sentAt: 0, echo: .max))
+        }
+        hear()
+        bench.syncHangs = true
+        let client = bench.client()
+        let key = Bench.key(ownedBy: Bench.n1)
+        bench.ask(client, "set \(key) 0 0 1\r\nx\r\n")
+        for _ in 0..<6 where bench.commands("cache1") == "" {
+            let asked = bench.node.log.tail
+            for _ in 0..<15 {
+                bench.advance(milliseconds: 100)
+                hear()
+            }
+            bench.step(.synced(asked))
+            bench.settle()
+        }
+        #expect(bench.logged.contains { $0.kind == .intent }, "a write must not wait for ever")
+    }
+
     @Test("Leaving: clients are answered and let go, then the lane is finished")
     func leaves() {
         let bench = Bench.serving()

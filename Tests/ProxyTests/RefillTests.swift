@@ -92,6 +92,19 @@ import Testing
         #expect(bench.heard(wires.primary) == "get k\r\n", "clients notice nothing")
     }
 
+    @Test("A refill that is broken off goes, with the keys that it would have looked up again")
+    func isGoneWhenBrokenOff() throws {
+        let wires = try restarted("cache1")
+        let bench = wires.bench
+        wires.listed("k", "l")
+        wires.answerPrimary("EN\r\nEN\r\n")
+        weak let refill = bench.node.refill
+        #expect(refill?.again.count == 2)
+        bench.lose(wires.list)
+        #expect(bench.node.refill == nil)
+        #expect(refill == nil, "a refill of a server that comes and goes would fill the memory")
+    }
+
     @Test("A write during the copy wins")
     func writesWin() throws {
         let wires = try restarted("cache1")
@@ -179,6 +192,38 @@ import Testing
         for (name, startedAt) in primaryFirst ? lives.reversed() : lives { bench.bringUp(name, pid: 2, startedAt: startedAt) }
         #expect(bench.node.servers[0].recoveringFrom == [1], "the backup lives longer, and may have what was written since")
         #expect(bench.node.servers[1].recoveringFrom == [])
+    }
+
+    @Test("A server was flushed when its own clock says so: a proxy's may be ahead by hours (seed 638167)")
+    func flushedByItsOwnClock() {
+        let bench = Bench.serving(Self.plan)
+        bench.node.servers[1].missEverything()
+        bench.lose(bench.backend("backup1"))
+        bench.advance(milliseconds: 1_000)
+        bench.bringUp("backup1")
+        #expect(bench.commands("backup1") == "flush_all\r\n")
+        bench.answer("backup1", "OK\r\n")
+        #expect(bench.node.servers[1].recoveringFrom == [0])
+        bench.lose(bench.backend("cache1"))
+        bench.advance(milliseconds: 1_000)
+        bench.bringUp("cache1", pid: 2, startedAt: 2_000)
+        #expect(bench.node.servers[0].recoveringFrom == [1], "the backup holds what was written since it was flushed")
+        #expect(bench.node.servers[1].recoveringFrom == [])
+    }
+
+    @Test("A server that is flushed now is so after all that is known, though others' clocks are ahead of its own")
+    func flushedAfterAll() {
+        let bench = Bench.serving(Self.plan)
+        bench.lose(bench.backend("cache1"))
+        bench.advance(milliseconds: 1_000)
+        bench.bringUp("cache1", pid: 2, startedAt: 9_000)
+        bench.node.servers[1].missEverything()
+        bench.lose(bench.backend("backup1"))
+        bench.advance(milliseconds: 1_000)
+        bench.bringUp("backup1")
+        #expect(bench.commands("backup1") == "flush_all\r\n")
+        #expect(bench.node.servers[1].recoveringFrom == [0])
+        #expect(bench.node.servers[0].recoveringFrom == [], "what it was to get from there is gone")
     }
 
     @Test("Two servers that were emptied one after the other never recover from each other", arguments: [false, true])

@@ -13,7 +13,7 @@ import Testing
         let primary = script.primary(of: key, at: 0)
         let link = script.world.links.first { link in
             if case .server(let server) = link.target {
-                server === primary && link.ends[0].machine == owner.machine
+                server.it === primary && link.ends[0].machine == owner.machine
             } else {
                 false
             }
