@@ -24,16 +24,16 @@ struct KeyMap<Value>: Sequence {
 
     /// The fewest places that a table with anything in it has; of all places, at most five in eight are taken.
     private static var placesMin: Int { 16 }
-    /// An empty table that had more places gives them back.
-    private static var placesKeptMax: Int { 65_536 }
+    /// A table of so many places stays as large as it is, however little is in it.
+    private static var placesKeptMax: Int { 1_024 }
 
     var isEmpty: Bool { count == 0 }
+    /// How many there are for keys, taken or not.
+    var places: Int { hashes.count }
     /// In no order.
-    var keys: some Sequence<[UInt8]> { taken.map { names[$0] } }
+    var keys: some Sequence<[UInt8]> { lazy.map { $0.key } }
     /// In no order.
-    var values: some Sequence<Value> { contents.lazy.compactMap(\.self) }
-
-    private var taken: some Sequence<Int> { hashes.indices.lazy.filter { hashes[$0] != 0 } }
+    var values: some Sequence<Value> { lazy.map { $0.value } }
 
     subscript(key: [UInt8]) -> Value? {
         get { find(key).flatMap { contents[$0.index] } }
@@ -98,7 +98,7 @@ struct KeyMap<Value>: Sequence {
         names[gap] = []
         contents[gap] = nil
         count -= 1
-        if count == 0, hashes.count > Self.placesKeptMax { removeAll() }
+        if hashes.count > Self.placesKeptMax, count * 8 < hashes.count { resize(to: hashes.count / 4) }
     }
 
     /// Keeps only some.
@@ -109,9 +109,20 @@ struct KeyMap<Value>: Sequence {
     }
 
     /// Elements in no order.
-    func makeIterator() -> some IteratorProtocol<Element> {
-        taken.lazy.compactMap { index in contents[index].map { (key: names[index], value: $0) } }.makeIterator()
+    struct Iterator: IteratorProtocol {
+        fileprivate let table: KeyMap
+        fileprivate var index = 0
+
+        mutating func next() -> Element? {
+            while index < table.hashes.count {
+                defer { index += 1 }
+                if table.hashes[index] != 0 { return (table.names[index], table[Place(index: index)]) }
+            }
+            return nil
+        }
     }
+
+    func makeIterator() -> Iterator { Iterator(table: self) }
 
     // MARK: Places
 
@@ -134,7 +145,7 @@ struct KeyMap<Value>: Sequence {
 
     /// Puts a key in that is not there.
     private mutating func insert(_ key: [UInt8], _ hash: UInt64, _ value: Value) -> Int {
-        if (count + 1) * 8 > hashes.count * 5 { grow() }
+        if (count + 1) * 8 > hashes.count * 5 { resize(to: Swift.max(hashes.count * 2, Self.placesMin)) }
         let index = vacancy(for: hash)
         hashes[index] = hash
         names[index] = key
@@ -149,13 +160,12 @@ struct KeyMap<Value>: Sequence {
         return index
     }
 
-    private mutating func grow() {
+    private mutating func resize(to places: Int) {
         let old = self
-        let places = Swift.max(hashes.count * 2, Self.placesMin)
         hashes = Array(repeating: 0, count: places)
         names = Array(repeating: [], count: places)
         contents = Array(repeating: nil, count: places)
-        for before in old.taken {
+        for before in old.hashes.indices where old.hashes[before] != 0 {
             let index = vacancy(for: old.hashes[before])
             hashes[index] = old.hashes[before]
             names[index] = old.names[before]

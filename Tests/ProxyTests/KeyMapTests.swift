@@ -65,6 +65,18 @@ import Testing
         }
     }
 
+    @Test("A table that was large becomes small again, and loses nothing by it")
+    func shrinks() {
+        var table = KeyMap<Int>()
+        for number in 0..<20_000 { table[Array("key \(number)".utf8)] = number }
+        for number in 0..<19_900 {
+            table[Array("key \(number)".utf8)] = nil
+            if number % 997 == 0 { #expect(table.count == 19_999 - number) }
+        }
+        #expect(table.places <= 1_024 && table.count == 100)
+        for number in 0..<20_000 { #expect(table[Array("key \(number)".utf8)] == (number < 19_900 ? nil : number)) }
+    }
+
     @Test("A value of a reference leaves with its key")
     func references() {
         final class Held {}
