@@ -64,6 +64,8 @@ public final class LaneNode {
 
     /// What the shell knows of the process.
     public var process = ProcessFacts()
+    /// What the servers last said of themselves, for `stats`; the shell tells the other loops of the process.
+    public internal(set) var statAnswers = StatAnswers()
     /// The counters when they were last reset, for `stats`.
     var statsBaseline: [String: UInt64] = [:]
 

@@ -78,6 +78,67 @@ import Testing
         #expect(bench.resets == 1)
     }
 
+    @Test("A server that is down is still counted with what it last said, so that no sum falls and jumps back")
+    func serverDown() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "stats\r\n")
+        bench.answer("cache1", "STAT pid 1\r\nSTAT evictions 7\r\nSTAT limit_maxbytes 100\r\nEND\r\n")
+        bench.answer("backup1", "STAT pid 1\r\nSTAT evictions 5\r\nSTAT limit_maxbytes 100\r\nEND\r\n")
+        #expect(rows(bench.heard(client))["evictions"] == "12")
+        bench.ask(client, "stats\r\n")
+        bench.answer("cache1", "STAT evictions 8\r\nSTAT limit_maxbytes 100\r\nEND\r\n")
+        bench.lose(bench.backend("backup1"))
+        #expect(rows(bench.heard(client))["evictions"] == "13", "it broke while it was asked")
+        bench.lose(bench.backend("cache1"))
+        let found = rows(bench.ask(client, "stats\r\n"))
+        #expect(found["evictions"] == "13" && found["limit_maxbytes"] == "200", "nobody is left to be asked")
+    }
+
+    @Test("What another loop of the process was told later counts")
+    func otherLoopWasToldLater() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        var earlier = StatAnswers()
+        earlier.note([("evictions", "3")], of: "cache1", to: .general, at: 0)
+        bench.node.process.otherAnswers = earlier
+        bench.ask(client, "stats\r\n")
+        bench.answer("cache1", "STAT evictions 7\r\nEND\r\n")
+        bench.answer("backup1", "END\r\n")
+        #expect(rows(bench.heard(client))["evictions"] == "7")
+        bench.lose(bench.backend("cache1"))
+        bench.node.process.otherAnswers.note([("evictions", "9")], of: "cache1", to: .general, at: .max)
+        bench.ask(client, "stats\r\n")
+        bench.answer("backup1", "END\r\n")
+        #expect(rows(bench.heard(client))["evictions"] == "9")
+    }
+
+    @Test("The memory of a server that was never asked for its settings is what it said when it was met")
+    func settingsOfLost() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "stats\r\n")
+        bench.answer("cache1", "STAT limit_maxbytes 100\r\nEND\r\n")
+        bench.answer("backup1", "STAT limit_maxbytes 50\r\nEND\r\n")
+        _ = bench.heard(client)
+        bench.lose(bench.backend("cache1"))
+        bench.ask(client, "stats settings\r\n")
+        bench.answer("backup1", "STAT maxbytes 50\r\nEND\r\n")
+        #expect(rows(bench.heard(client))["maxbytes"] == "150")
+    }
+
+    @Test("A proxy that has never met a server has memcached's names all the same, and zeros")
+    func nobodyMet() {
+        let bench = Bench()
+        for name in ["cache1", "backup1"] { bench.lose(bench.backend(name), "connection refused") }
+        let client = bench.client()
+        let found = rows(bench.ask(client, "stats\r\n"))
+        for name in ["curr_items", "total_items", "bytes", "limit_maxbytes", "evictions", "reclaimed"] {
+            #expect(found[name] == "0", "\(name)")
+        }
+        #expect(rows(bench.ask(client, "stats settings\r\n"))["maxbytes"] == "0")
+    }
+
     @Test("Slabs and items are merged class by class: counts are summed, sizes and ages are not")
     func slabs() {
         let bench = Bench.serving()
@@ -118,6 +179,42 @@ import Testing
         #expect(rows(bench.ask(client, "stats proxy\r\n"))["state"] == "serving")
         #expect(bench.ask(client, "stats detail\r\n") == "CLIENT_ERROR usage: stats detail on|off|dump\r\n")
         #expect(bench.ask(client, "stats nonsense\r\n") == "ERROR\r\n")
+    }
+
+    @Test("With several loops the figures are the process's: lag and counts summed, the worst state shown, and every client counted")
+    func otherLoops() throws {
+        var plan = BenchPlan()
+        plan.elsewhere = ["south"]
+        let bench = Bench.serving(plan)
+        let client = bench.client()
+        var other = bench.node.status(at: bench.now)
+        other.lane = "s1p1l1"
+        other.state = "joining"
+        other.counters["commands_get"] = 5
+        other.gauges["index_entries"] = 4
+        other.gauges["stable_age_seconds"] = 1e6
+        other.destinations[0].lagRecords = 7
+        other.destinations[0].lagSeconds = 2
+        other.destinations[0].state = "refused"
+        other.destinations[0].message = "another ring"
+        other.backends[0].state = "down"
+        other.backends[0].message = "connection refused"
+        other.backends[0].missedKeys = 3
+        bench.node.process.otherLanes = [other]
+        bench.node.process.clientsElsewhere = 5
+        let replication = rows(bench.ask(client, "stats replication\r\n"))
+        #expect(replication["south:lag_records"] == "7" && replication["south:lag_seconds"] == "2")
+        #expect(replication["south:state"] == "refused" && replication["south:message"] == "another ring")
+        let servers = rows(bench.ask(client, "stats servers\r\n"))
+        #expect(servers["cache1:state"] == "down" && servers["cache1:missed_keys"] == "3")
+        #expect(servers["cache1:message"] == "connection refused" && servers["backup1:state"] == "up")
+        let proxy = rows(bench.ask(client, "stats proxy\r\n"))
+        #expect(proxy["lanes"] == "s1p1l0,s1p1l1" && proxy["state"] == "s1p1l0=serving,s1p1l1=joining")
+        #expect(proxy["commands_get"] == "5" && proxy["index_entries"] == "4" && proxy["stable_age_seconds"] == "1000000")
+        bench.ask(client, "stats\r\n")
+        bench.answer("cache1", "END\r\n")
+        bench.answer("backup1", "END\r\n")
+        #expect(rows(bench.heard(client))["curr_connections"] == "6", "of this loop who is there now, the asker among them")
     }
 
     @Test("Discovery names every proxy of the site, the new way and the old")
