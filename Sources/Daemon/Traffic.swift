@@ -46,7 +46,7 @@ extension LaneShell {
             step(.received(connection.id))
         case .nothing: break
         case .end: ended(connection)
-        case .failed(let code): lose(connection, SystemError.text(code))
+        case .failed(let code): broke(connection, code)
         }
     }
 
@@ -122,8 +122,15 @@ extension LaneShell {
             if !connection.hasBacklog || isRead { stalled(connection) }
             if !connection.hasBacklog && connection.isClient { reports.append(.stalled(connection.id)) }
             connection.hasBacklog = true
-        case .failed(let code): lose(connection, SystemError.text(code))
+        case .failed(let code): broke(connection, code)
         }
+    }
+
+    /// A socket failed. Where a client has acknowledged nothing for too long, that is how the kernel says so (`TCP_USER_TIMEOUT`);
+    /// of one that was owed nothing it says that its machine has vanished.
+    private func broke(_ connection: Connection, _ code: Int32) {
+        let isStalled = connection.isClient && code == ETIMEDOUT && connection.socket?.isOwedAcknowledgement ?? false
+        lose(connection, SystemError.text(code), cause: isStalled ? .stalled : .lost)
     }
 
     /// Everything that was queued has reached the kernel.
@@ -252,7 +259,7 @@ extension LaneShell {
         case .connecting: lose(connection, "\(connection.target) did not accept the connection in time")
         case .handshaking: lose(connection, "the TLS handshake took too long")
         case .closing: drop(connection)
-        case .open: lose(connection, "it did not read what was sent to it")
+        case .open: lose(connection, "it did not read what was sent to it", cause: .stalled)
         case .lost: break
         }
     }

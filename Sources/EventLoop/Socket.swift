@@ -65,6 +65,9 @@ public final class Socket {
         return failure == 0 ? nil : failure
     }
 
+    /// Something that was written has not been acknowledged; known for a connection that has just broken, too.
+    public var isOwedAcknowledgement: Bool { meridian_socket_unacknowledged(descriptor) > 0 }
+
     /// Whether readable is reported.
     public var isReading: Bool {
         get { watch.reading }

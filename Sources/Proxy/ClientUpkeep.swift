@@ -231,10 +231,11 @@ extension LaneNode {
 
     /// One line now and then, however many there were.
     private func tellOfClosed() {
-        let closed = [counters.clientsClosedSlowRequest, counters.clientsClosedMemory]
+        let closed = [counters.clientsClosedSlowRequest, counters.clientsClosedMemory, counters.clientsClosedStalled]
         guard closed != clientReport.closedTold, monotonic >= clientReport.closedTellableAt else { return }
         let slow = closed[0] - clientReport.closedTold[0]
         let greedy = closed[1] - clientReport.closedTold[1]
+        let stalled = closed[2] - clientReport.closedTold[2]
         clientReport.closedTold = closed
         clientReport.closedTellableAt = monotonic + Limits.clientReportMicroseconds
         if slow > 0 {
@@ -248,6 +249,12 @@ extension LaneNode {
                 .warning,
                 "clients closed count=\(greedy) reason=they held most of \(clientMemory.bytesMax) bytes; they read too slowly, or "
                     + "memory-max is too low for so many clients")
+        }
+        if stalled > 0 {
+            say(
+                .warning,
+                "clients closed count=\(stalled) reason=they took nothing of what was sent to them for "
+                    + "\(configuration.site.times.clientStalledMilliseconds) ms; raise times: client-stalled if they are honest")
         }
     }
 
@@ -278,6 +285,6 @@ struct ClientReport {
     var closedTellableAt: UInt64 = 0
     /// When the next line about memory may be written, in monotonic microseconds.
     var memoryTellableAt: UInt64 = 0
-    /// Slow requests and greedy clients that the log knows of.
-    var closedTold: [UInt64] = [0, 0]
+    /// Slow requests, greedy clients and stalled ones that the log knows of.
+    var closedTold: [UInt64] = [0, 0, 0]
 }

@@ -405,7 +405,10 @@ public final class LaneNode {
     }
 
     private func closed(_ id: ConnectionID, _ reason: String, _ cause: CloseCause) {
-        if let session = sessions[id] { return forget(session) }
+        if let session = sessions[id] {
+            if cause == .stalled { counters.clientsClosedStalled += 1 }
+            return forget(session)
+        }
         if let server = serverOf.removeValue(forKey: id) { serverBroke(servers[server], reason) }
         if let link = links.removeValue(forKey: id) {
             link.cause = cause

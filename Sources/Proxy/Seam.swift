@@ -19,6 +19,8 @@ public enum CloseCause: Sendable {
     case refused
     /// Nobody listens there: the process does not run.
     case absent
+    /// A client that took nothing of what was sent to it for too long.
+    case stalled
 }
 
 /// What a shell reports.
