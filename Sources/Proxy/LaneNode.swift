@@ -338,9 +338,10 @@ public final class LaneNode {
 
     private func handle(_ input: Input) {
         switch input {
-        case .accepted(let id, .client(let address, let listener)):
+        case .accepted(let id, .client(let address, let local, let listener)):
             sessions[id] = ClientSession(
-                connection: id, address: address, itemBytesMax: configuration.federation.itemBytesMax,
+                connection: id, address: address, local: local, listener: listener,
+                itemBytesMax: configuration.federation.itemBytesMax,
                 admission: asksWho(listener) ? Admission(listener: listener) : nil, at: monotonic)
             counters.connectionsAccepted += 1
         case .accepted(let id, .peer(let identity)): acceptPeer(id, identity)

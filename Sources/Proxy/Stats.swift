@@ -16,8 +16,10 @@ extension LaneNode {
         let what = words.next().map { String(decoding: $0.of(bytes), as: UTF8.self) } ?? ""
         if let gathered = GatheredStats(rawValue: what) {
             gather(gathered, for: session)
+        } else if what == "detail" {
+            detail(words.next().map { String(decoding: $0.of(bytes), as: UTF8.self) }, session)
         } else {
-            answer(session, Array(ownStats(what, hasArgument: words.next() != nil).utf8))
+            answer(session, Array(ownStats(what).utf8))
         }
         return true
     }
@@ -67,7 +69,22 @@ extension LaneNode {
 
     // MARK: The proxy's own
 
-    private func ownStats(_ what: String, hasArgument: Bool) -> String {
+    /// A proxy keeps no figures by the keys' prefixes: there is never anything to dump. Clients that ask wait for what memcached says.
+    private func detail(_ what: String?, _ session: ClientSession) {
+        switch what {
+        case "on", "off": answer(session, "OK\r\n")
+        case "dump":
+            let empty: [UInt8] = Array("END\r\n".utf8)
+            guard let exchange = session.exchange else { return answer(session, empty) }
+            // In the binary protocol the whole text is the value of one statistic.
+            let queue = ByteQueue()
+            empty.withUnsafeBytes { BinaryReply.encodeStat("detailed", $0, for: exchange, into: queue) }
+            send(session, [UInt8](queue.readable))
+        default: answer(session, "CLIENT_ERROR usage: stats detail on|off|dump\r\n")
+        }
+    }
+
+    private func ownStats(_ what: String) -> String {
         var lines = StatLines()
         switch what {
         case "conns": lines.add(connectionStats)
@@ -81,8 +98,7 @@ extension LaneNode {
             resetStats()
             effects.actions.append(.resetStats)
             return "RESET\r\n"
-        case "detail": return hasArgument ? "OK\r\n" : "CLIENT_ERROR usage: stats detail on|off|dump\r\n"
-        // A proxy lists no keys: they are not its own.
+        // A proxy lists no keys: they are not its own. The words are those of `memcached -X`, and so is what the settings say.
         case "cachedump": return "CLIENT_ERROR stats cachedump not allowed\r\n"
         default: return "ERROR\r\n"
         }
@@ -162,9 +178,26 @@ extension LaneNode {
             ("item_size_max", "\(configuration.federation.itemBytesMax)"),
             ("maxconns_fast", configuration.site.clients.excess == .refuse ? "yes" : "no"),
             ("flush_enabled", configuration.site.flush == .deny ? "no" : "yes"),
-            ("idle_timeout", "\(configuration.site.times.clientIdleMilliseconds / 1_000)"),
+            ("dump_enabled", "no"), ("idle_timeout", "\(configuration.site.times.clientIdleMilliseconds / 1_000)"),
             ("ssl_enabled", ownProxy.clients.contains { $0.tls != nil } ? "yes" : "no"),
         ]
+    }
+
+    /// As memcached writes addresses.
+    private static func named(_ address: String) -> String { address.hasPrefix("[") ? "tcp6:\(address)" : "tcp:\(address)" }
+
+    /// Who is at the other end of a unix socket memcached cannot tell either.
+    private static func peer(_ session: ClientSession) -> String {
+        session.address == "unix" ? "?:<AF 0>" : named(session.address)
+    }
+
+    private func entrance(_ session: ClientSession) -> String {
+        if let local = session.local { return Self.named("\(local)") }
+        guard let listener = listeners[session.listener]?.address else { return "<closed>" }
+        switch listener {
+        case .tcp(let address): return Self.named("\(address)")
+        case .unix(let path): return "unix:\(path)"
+        }
     }
 
     /// The clients of this loop.
@@ -173,7 +206,7 @@ extension LaneNode {
             let number = session.connection.index
             let state = session.closing ? "conn_closing" : session.slots.isEmpty ? "conn_read" : "conn_io_pending"
             return [
-                ("\(number):addr", session.address), ("\(number):state", state),
+                ("\(number):addr", Self.peer(session)), ("\(number):listen_addr", entrance(session)), ("\(number):state", state),
                 ("\(number):secs_since_last_cmd", "\((monotonic - min(session.lastCommandAt, monotonic)) / 1_000_000)"),
             ]
         }

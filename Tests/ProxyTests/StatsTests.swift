@@ -1,3 +1,4 @@
+import Configuration
 import Foundation
 import Kernel
 import Testing
@@ -171,17 +172,15 @@ import Testing
         plan.elsewhere = ["south"]
         let bench = Bench.serving(plan)
         let client = bench.client()
-        #expect(bench.ask(client, "stats conns\r\n").contains(":addr client\r\n"))
         let servers = rows(bench.ask(client, "stats servers\r\n"))
         #expect(servers["cache1:state"] == "up" && servers["backup1:role"] == "backup")
         let replication = rows(bench.ask(client, "stats replication\r\n"))
         #expect(replication["south:lag_records"] == "0" && replication["south:last_heard_seconds"] == "never")
         #expect(rows(bench.ask(client, "stats proxy\r\n"))["state"] == "serving")
-        #expect(bench.ask(client, "stats detail\r\n") == "CLIENT_ERROR usage: stats detail on|off|dump\r\n")
         #expect(bench.ask(client, "stats nonsense\r\n") == "ERROR\r\n")
     }
 
-    @Test("With several loops the figures are the process's: lag and counts summed, the worst state shown, and every client counted")
+    @Test("With several loops figures are the process's: lag and counts summed, the worst state shown, every client counted")
     func otherLoops() throws {
         var plan = BenchPlan()
         plan.elsewhere = ["south"]
@@ -217,20 +216,39 @@ import Testing
         #expect(rows(bench.heard(client))["curr_connections"] == "6", "of this loop who is there now, the asker among them")
     }
 
-    @Test("Discovery names every proxy of the site, the new way and the old")
-    func discovery() throws {
-        var plan = BenchPlan()
-        plan.proxies = ["n1", "n2"]
-        let bench = Bench.serving(plan)
-        _ = try bench.linkSibling()
+    @Test("Prefixes are counted by nobody: a dump is empty, and ends; other words are memcached's usage error")
+    func detail() {
+        let bench = Bench.serving()
         let client = bench.client()
-        let reply = bench.ask(client, "config get cluster\r\n")
-        let parts = reply.components(separatedBy: "\r\n")
-        #expect(parts.count == 4 && parts[2] == "END" && parts[3].isEmpty)
-        #expect(parts[0] == "CONFIG cluster 0 \(parts[1].utf8.count)")
-        let lines = parts[1].split(separator: "\n")
-        #expect(lines.count == 2 && lines[0] == "1" && lines[1].split(separator: " ").count == 2, "a version, and both proxies")
-        let older = bench.ask(client, "get AmazonElastiCache:cluster\r\n")
-        #expect(older == "VALUE AmazonElastiCache:cluster 0 \(parts[1].utf8.count)\r\n\(parts[1])\r\nEND\r\n")
+        for what in ["on", "off", "on more"] { #expect(bench.ask(client, "stats detail \(what)\r\n") == "OK\r\n") }
+        #expect(bench.ask(client, "stats detail dump\r\n") == "END\r\n")
+        for what in ["", " nonsense"] {
+            #expect(bench.ask(client, "stats detail\(what)\r\n") == "CLIENT_ERROR usage: stats detail on|off|dump\r\n")
+        }
+    }
+
+    @Test("Keys are not listed, and the settings say so")
+    func dump() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        #expect(bench.ask(client, "stats cachedump 1 0\r\n") == "CLIENT_ERROR stats cachedump not allowed\r\n")
+        bench.ask(client, "stats settings\r\n")
+        bench.answer("cache1", "STAT dump_enabled yes\r\nEND\r\n")
+        bench.answer("backup1", "STAT dump_enabled yes\r\nEND\r\n")
+        #expect(rows(bench.heard(client))["dump_enabled"] == "no")
+    }
+
+    @Test("Connections are named as memcached names them, with the address that each has reached")
+    func connections() {
+        var plan = BenchPlan()
+        plan.listeners = [.tcp(HostPort(host: "0.0.0.0", port: 11_211)), .unix(path: "/run/n1.sock")]
+        let bench = Bench.serving(plan)
+        _ = bench.accept(.client(from: "[fd00::9]:55", at: HostPort(host: "fd00::1", port: 11_211)))
+        _ = bench.accept(.client(from: "unix", listener: 1))
+        let client = bench.accept(.client(from: "10.0.0.9:7", at: HostPort(host: "10.0.0.1", port: 11_211)))
+        let text = bench.ask(client, "stats conns\r\n")
+        #expect(text.contains(":addr tcp:10.0.0.9:7\r\nSTAT \(client.index):listen_addr tcp:10.0.0.1:11211\r\n"))
+        #expect(text.contains(":addr tcp6:[fd00::9]:55\r\n") && text.contains(":listen_addr tcp6:[fd00::1]:11211\r\n"))
+        #expect(text.contains(":addr ?:<AF 0>\r\n") && text.contains(":listen_addr unix:/run/n1.sock\r\n"))
     }
 }
