@@ -78,6 +78,10 @@ extension LaneShell {
             connection.isHalfClosed = true
             connection.socket?.isReading = false
             step(.ended(connection.id))
+        } else if case .acceptedPeer(let address) = connection.purpose, connection.phase == .handshaking {
+            // No alert says that anything is wrong with us: where two proxies start, one of two calls is given up.
+            refusePeer(address, "it closed the connection during the handshake", .notice)
+            drop(connection)
         } else {
             lose(
                 connection,
@@ -214,9 +218,9 @@ extension LaneShell {
     }
 
     /// One line for an unwelcome peer, unless there were many.
-    func refusePeer(_ address: String, _ reason: String) {
+    func refusePeer(_ address: String, _ reason: String, _ level: LogLevel = .warning) {
         if let note = peerRefusals.permit(reason, atMonotonic: now.monotonicMicroseconds) {
-            log(.warning, "peer refused address=\(address) reason=\(reason)\(note)")
+            log(level, "peer refused address=\(address) reason=\(reason)\(note)")
         }
     }
 
