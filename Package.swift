@@ -94,7 +94,7 @@ let package = Package(
         tests("Disk", ["Disk", "WriteLog", "Kernel"]),
         tests("TLS", ["TLS", "Kernel"]),
         tests("EventLoop", ["EventLoop", "Kernel"]),
-        tests("Daemon", ["Daemon", "Proxy", "Configuration", "EventLoop", "Status", "Kernel"]),
+        tests("Daemon", ["Daemon", "Proxy", "Configuration", "Disk", "EventLoop", "Status", "Kernel"]),
         tests("Meridian", ["meridian", "Configuration"]),
         tests("Fuzzing", ["Fuzzing", "Kernel"]),
     ]

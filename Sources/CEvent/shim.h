@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -258,6 +259,12 @@ static inline int meridian_socket_name(int descriptor, struct meridian_address *
     memset(address, 0, sizeof *address);
     address->length = sizeof address->storage;
     return getsockname(descriptor, (struct sockaddr *)&address->storage, &address->length) < 0 ? -errno : 0;
+}
+
+/// Bytes written that the other end has not acknowledged.
+static inline int meridian_socket_unacknowledged(int descriptor) {
+    int bytes = 0;
+    return ioctl(descriptor, TIOCOUTQ, &bytes) < 0 ? 0 : bytes;
 }
 
 static inline uint16_t meridian_socket_port(int descriptor) {

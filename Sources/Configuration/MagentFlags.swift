@@ -102,7 +102,8 @@ public struct MagentFlags: Sendable, Hashable {
             else {
                 mistakes.append(
                     "\(flag) \(shown(text)) is not a server. Write it like 10.0.0.1:11211; without a port it is "
-                        + "\(RingSpelling.portByDefault).")
+                        + "\(RingSpelling.portByDefault).\(Self.looksLikeIPv6(text) ? " IPv6 stands in brackets: [\(text)]." : "")"
+                )
                 continue
             }
             if found.contains(address) {
@@ -112,6 +113,11 @@ public struct MagentFlags: Sendable, Hashable {
             }
         }
         return found
+    }
+
+    /// An IPv6 address without its brackets: where it ends and a port begins nobody can tell.
+    private static func looksLikeIPv6(_ text: String) -> Bool {
+        text.count { $0 == ":" } > 1 && HostPort("[\(text)]:1") != nil
     }
 
     private func listeners(_ mistakes: inout [String]) -> [ListenAddress] {

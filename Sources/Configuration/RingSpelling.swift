@@ -30,6 +30,13 @@ public struct RingSpelling: Sendable, Hashable {
         return Spelling.nearest(to: String(text[..<colon]), among: RingFlavour.allCases.map(\.rawValue)) != nil
     }
 
+    /// True when a text would be a ring if its hash were known, and may be the path of a file: `foo:a,b`.
+    public static func resembles(_ text: String) -> Bool {
+        guard let colon = text.firstIndex(of: ":"), text[colon...].count > 1 else { return false }
+        let hash = text[..<colon].utf8
+        return !hash.isEmpty && hash.allSatisfy { $0 == 45 || (48...57).contains($0) || (97...122).contains($0 | 0x20) }
+    }
+
     /// What may not be what was meant, though it can be; nil when there is nothing.
     public var caution: String? {
         guard flavour == .ketama, let server = servers.first(where: { $0.name.hasSuffix(":\(Self.portByDefault)") }) else {

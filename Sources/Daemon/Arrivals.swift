@@ -26,7 +26,13 @@ extension LaneShell {
         if listener(number).tls != nil { return shakeHands(take(descriptor, purpose, .handshaking), number) }
         let connection = take(descriptor, purpose, .open)
         connection.socket?.isReading = true
-        step(.accepted(connection.id, .client(from: address, listener: number)))
+        accepted(connection, address, number)
+    }
+
+    /// The core hears of a client.
+    private func accepted(_ connection: Connection, _ address: String, _ number: Int) {
+        let local = connection.socket.flatMap { HostPort("\($0.localAddress)") }
+        step(.accepted(connection.id, .client(from: address, at: local, listener: number)))
     }
 
     /// A client that is to speak TLS. The core hears of it once that is agreed on.
@@ -68,7 +74,7 @@ extension LaneShell {
     func authenticated(_ connection: Connection, _ session: TLSSession) {
         if case .client(let address, let listener) = connection.purpose {
             opened(connection)
-            return step(.accepted(connection.id, .client(from: address, listener: listener)))
+            return accepted(connection, address, listener)
         }
         guard let names = session.peer else { preconditionFailure("\(connection.id) is established without a peer") }
         let identity = PeerIdentity(federation: names.federation, site: names.site, proxy: names.proxy)

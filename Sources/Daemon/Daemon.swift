@@ -61,17 +61,15 @@ public enum Daemon {
         let tls = launch.isAlone ? nil : try DaemonStart.certificates(proxy, identity: identity)
         let doors = try DaemonStart.doors(proxy)
         for warning in doors.warnings { logger.warning("\(warning)") }
-        try DaemonStart.checkLaneCount(proxy, loops: site.loops)
+        try DaemonStart.checkLaneCount(proxy, loops: site.loops, isAlone: launch.isAlone)
         let named = if let account = site.account { try Account(account) } else { Account?.none }
-        let places = DaemonStart.clientPlaces(proxy, loops: site.loops)
+        let places = DaemonStart.clientPlaces(proxy, loops: site.loops, isAlone: launch.isAlone)
         if let warning = places.warning { logger.warning("\(warning)") }
         let sockets = try DaemonStart.bind(proxy, loops: site.loops, policy: site.clients, isAlone: launch.isAlone)
         let lanes: [OpenedLane]
         do throws(DaemonFailure) {
             try DaemonStart.dropPrivileges(
-                launch.account ?? named, proxy, site.clients, sockets, made: launch.madeFolder ? [proxy.folder] : [],
-                logger: logger
-            )
+                launch.account ?? named, proxy, site.clients, sockets, launch, logger: logger)
             lanes = try DaemonStart.openLanes(federation: federation, site: site, proxy: proxy, logger: logger)
         } catch {
             sockets.close()

@@ -84,14 +84,20 @@ enum DaemonStart {
     }
 
     /// A log of a lane that no loop would run any more holds records that would never be delivered.
-    static func checkLaneCount(_ proxy: SiteProxy, loops: Int) throws(DaemonFailure) {
+    static func checkLaneCount(_ proxy: SiteProxy, loops: Int, isAlone: Bool = false) throws(DaemonFailure) {
         let entries = (try? FileManager.default.contentsOfDirectory(atPath: proxy.folder)) ?? []
         let lanes = entries.compactMap { $0.hasPrefix("lane-") ? Int($0.dropFirst(5)) : nil }
         guard let highest = lanes.max(), highest >= loops else { return }
+        let (loopsName, remedy) =
+            isAlone
+            ? ("--loops", "give --loops \(highest + 1), or name another folder with --folder")
+            : (
+                "'loops'",
+                "set 'loops' to \(highest + 1) or more, or, once every site has acknowledged them (meridian lag), move "
+                    + "\(proxy.folder)/lane-\(loops) and above away"
+            )
         throw DaemonFailure(
-            .configuration,
-            "\(proxy.folder) holds the logs of \(highest + 1) lanes, but 'loops' is \(loops); set 'loops' to \(highest + 1) or more, "
-                + "or, once every site has acknowledged them (meridian lag), move \(proxy.folder)/lane-\(loops) and above away")
+            .configuration, "\(proxy.folder) holds the logs of \(highest + 1) lanes, but \(loopsName) is \(loops); \(remedy)")
     }
 
     /// Binds all addresses; for a proxy that is alone there is none for replication.
@@ -129,17 +135,18 @@ enum DaemonStart {
 
     /// How many clients there may be: connections-max, or what open files there are besides those that memcached servers, peers and
     /// the log need; with a warning when that is less. Clients must never take the descriptor with which a server is reached again.
-    static func clientPlaces(_ proxy: SiteProxy, loops: Int) -> (count: Int, warning: String?) {
+    static func clientPlaces(_ proxy: SiteProxy, loops: Int, isAlone: Bool = false) -> (count: Int, warning: String?) {
         let reserve = loops * DaemonLimits.filesPerLaneMin + DaemonLimits.filesPerProcessMin
         let wanted = proxy.clientConnectionsMax + reserve
         let limit = Descriptor.raiseLimit(to: wanted)
         let places = max(1, min(proxy.clientConnectionsMax, limit - reserve))
         guard places < proxy.clientConnectionsMax else { return (places, nil) }
+        let setting = isAlone ? "-n" : "connections-max"
         return (
             places,
             """
-            only \(places) clients at a time: the limit on open files is \(limit), connections-max \
-            \(proxy.clientConnectionsMax) needs \(wanted); raise it (ulimit -n, LimitNOFILE=) or lower connections-max
+            only \(places) clients at a time: the limit on open files is \(limit), \(setting) \
+            \(proxy.clientConnectionsMax) needs \(wanted); raise it (ulimit -n, LimitNOFILE=) or lower \(setting)
             """
         )
     }
@@ -147,19 +154,19 @@ enum DaemonStart {
     /// Once the addresses are bound and the key is read, root has nothing left to do. What a start made for itself becomes the
     /// account's, too.
     static func dropPrivileges(
-        _ account: Account?, _ proxy: SiteProxy, _ policy: ClientPolicy, _ sockets: BoundSockets, made folders: [String],
-        logger: Logger
+        _ account: Account?, _ proxy: SiteProxy, _ policy: ClientPolicy, _ sockets: BoundSockets, _ launch: Launch, logger: Logger
     ) throws(DaemonFailure) {
         if let account {
             let clients = sockets.clients.unix.map(\.bound)
             let paths = clients.compactMap(\.path)
-            let own = folders + [sockets.admin].compactMap(\.path)
+            let own = (launch.madeFolder ? [proxy.folder] : []) + [sockets.admin].compactMap(\.path)
             try account.become(
                 owning: policy.unixGroup == nil ? own + paths : own, keepingGroup: policy.unixGroup == nil ? [] : paths)
             logger.notice("running as user=\(account.name ?? "\(account.user)") group=\(account.group)")
         }
         if Privileges.isRoot {
-            logger.warning("running as root; a user of its own is enough for a proxy: set 'user' in the site file")
+            let remedy = launch.isAlone ? "name one with -u" : "set 'user' in the site file"
+            logger.warning("running as root; a user of its own is enough for a proxy: \(remedy)")
         }
     }
 
@@ -189,9 +196,18 @@ enum DaemonStart {
         return opened
     }
 
+    /// What a folder is or lacks somebody must mend, and starting again does not; what a disk does may pass.
+    static func code(of error: DiskError) -> DaemonFailure.Code {
+        switch error.code {
+        case EWOULDBLOCK, EMFILE, ENFILE: .system
+        case EACCES, EPERM, ENOENT, ENOTDIR, EISDIR, EEXIST, ELOOP, ENAMETOOLONG, EROFS: .configuration
+        default: .disk
+        }
+    }
+
     private static func failure(_ error: LogFolderError) -> DaemonFailure {
         switch error {
-        case .disk(let disk): DaemonFailure(disk.code == EWOULDBLOCK ? .system : .disk, disk.description)
+        case .disk(let disk): DaemonFailure(code(of: disk), disk.description)
         case .damage: DaemonFailure(.data, error.description)
         }
     }

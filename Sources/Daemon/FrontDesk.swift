@@ -267,7 +267,10 @@ final class FrontDesk {
             let missing = Preamble.bytes - arrival.bytes.count
             guard let bytes = try Descriptor.read(arrival.descriptor, count: missing) else { return }
             guard !bytes.isEmpty else {
-                return refuse(arrival, token: token, "it closed the connection before its preamble was complete", at: monotonic)
+                // Whoever says nothing may have come to see whether the port is open, or have been called meanwhile by whom it wanted.
+                return refuse(
+                    arrival, token: token, "it closed the connection before its preamble was complete",
+                    arrival.bytes.isEmpty ? .notice : .warning, at: monotonic)
             }
             arrival.bytes += bytes
             guard let preamble = try Preamble(arrival.bytes) else { return }
@@ -282,16 +285,18 @@ final class FrontDesk {
         }
     }
 
-    private func refuse(_ arrival: Arrival, token: UInt64, _ reason: String, at monotonic: UInt64) {
+    private func refuse(
+        _ arrival: Arrival, token: UInt64, _ reason: String, _ level: Logger.Level = .warning, at monotonic: UInt64
+    ) {
         arrival.watch.cancel()
         Descriptor.close(arrival.descriptor)
         arrivals[token] = nil
-        log(arrival.address, reason, at: monotonic)
+        log(arrival.address, reason, level, at: monotonic)
     }
 
-    private func log(_ address: String, _ reason: String, at monotonic: UInt64) {
+    private func log(_ address: String, _ reason: String, _ level: Logger.Level = .warning, at monotonic: UInt64) {
         if let note = refusals.permit(reason, atMonotonic: monotonic) {
-            shared.logger.warning("peer refused address=\(address) reason=\(reason)\(note)")
+            shared.logger.log(level: level, "peer refused address=\(address) reason=\(reason)\(note)")
         }
     }
 }

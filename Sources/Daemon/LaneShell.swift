@@ -328,7 +328,8 @@ final class LaneShell {
         var status = node.status(at: now)
         status.gauges["connections"] = Double(node.connections.count)
         shared.board.publish(status, lane: number)
-        node.process = shared.facts(for: number)
+        shared.board.publish(node.statAnswers, lane: number)
+        node.process = shared.facts(for: number, clients: node.clientCount)
         front?.keepHouse(at: monotonic)
     }
 

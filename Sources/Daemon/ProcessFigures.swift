@@ -6,8 +6,8 @@ import Proxy
 import Synchronization
 
 extension SharedState {
-    /// The process as it is now, and what the loops but this one have counted.
-    func facts(for lane: Int) -> ProcessFacts {
+    /// The process as it is now, and what the loops but this one, which has so many clients, have reported.
+    func facts(for lane: Int, clients: Int) -> ProcessFacts {
         var facts = ProcessFacts()
         facts.pid = getpid()
         facts.eventLibrary = Loop.libraryVersion
@@ -16,13 +16,14 @@ extension SharedState {
             facts.userMicroseconds = Self.microseconds(usage.ru_utime)
             facts.systemMicroseconds = Self.microseconds(usage.ru_stime)
         }
-        facts.clients = clientCount.load(ordering: .relaxed)
+        facts.clientsElsewhere = max(0, clientCount.load(ordering: .relaxed) - clients)
         facts.clientPlaces = clientPlaces.load(ordering: .relaxed)
         facts.listenersPaused = listenersPaused.load(ordering: .relaxed)
         facts.clientsRejected = clientsRejected.load(ordering: .relaxed)
         for (other, status) in board.all.enumerated() where other != lane {
-            facts.otherLoops.merge(status?.counters ?? [:]) { $0 &+ $1 }
+            if let status { facts.otherLanes.append(status) }
         }
+        for (other, answers) in board.allAnswers.enumerated() where other != lane { facts.otherAnswers.merge(answers) }
         return facts
     }
 

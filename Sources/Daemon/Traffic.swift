@@ -46,7 +46,7 @@ extension LaneShell {
             step(.received(connection.id))
         case .nothing: break
         case .end: ended(connection)
-        case .failed(let code): lose(connection, SystemError.text(code))
+        case .failed(let code): broke(connection, code)
         }
     }
 
@@ -83,6 +83,10 @@ extension LaneShell {
             connection.isHalfClosed = true
             connection.socket?.isReading = false
             step(.ended(connection.id))
+        } else if case .acceptedPeer(let address) = connection.purpose, connection.phase == .handshaking {
+            // No alert says that anything is wrong with us: where two proxies start, one of two calls is given up.
+            refusePeer(address, "it closed the connection during the handshake", .notice)
+            drop(connection)
         } else {
             lose(
                 connection,
@@ -127,8 +131,15 @@ extension LaneShell {
             if !connection.hasBacklog || isRead { stalled(connection) }
             if !connection.hasBacklog && connection.isClient { reports.append(.stalled(connection.id)) }
             connection.hasBacklog = true
-        case .failed(let code): lose(connection, SystemError.text(code))
+        case .failed(let code): broke(connection, code)
         }
+    }
+
+    /// A socket failed. Where a client has acknowledged nothing for too long, that is how the kernel says so (`TCP_USER_TIMEOUT`);
+    /// of one that was owed nothing it says that its machine has vanished.
+    private func broke(_ connection: Connection, _ code: Int32) {
+        let isStalled = connection.isClient && code == ETIMEDOUT && connection.socket?.isOwedAcknowledgement ?? false
+        lose(connection, SystemError.text(code), cause: isStalled ? .stalled : .lost)
     }
 
     /// Everything that was queued has reached the kernel.
@@ -212,9 +223,9 @@ extension LaneShell {
     }
 
     /// One line for an unwelcome peer, unless there were many.
-    func refusePeer(_ address: String, _ reason: String) {
+    func refusePeer(_ address: String, _ reason: String, _ level: LogLevel = .warning) {
         if let note = peerRefusals.permit(reason, atMonotonic: now.monotonicMicroseconds) {
-            log(.warning, "peer refused address=\(address) reason=\(reason)\(note)")
+            log(level, "peer refused address=\(address) reason=\(reason)\(note)")
         }
     }
 
@@ -257,7 +268,7 @@ extension LaneShell {
         case .connecting: lose(connection, "\(connection.target) did not accept the connection in time")
         case .handshaking: lose(connection, "the TLS handshake took too long")
         case .closing: drop(connection)
-        case .open: lose(connection, "it did not read what was sent to it")
+        case .open: lose(connection, "it did not read what was sent to it", cause: .stalled)
         case .lost: break
         }
     }

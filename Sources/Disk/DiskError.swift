@@ -48,6 +48,8 @@ public struct DiskError: Error, Sendable, Equatable, CustomStringConvertible {
         case ENOSPC, EDQUOT: "free space on this file system"
         case EROFS: "mount the file system for writing"
         case ENOENT: "name a folder that can be made; if a file of it was removed by something else, restart the proxy"
+        case ENOTDIR, EEXIST, EISDIR: "name a folder; a file is in the way"
+        case ELOOP, ENAMETOOLONG: "name the folder by a shorter, plain path"
         case EMFILE, ENFILE: "raise the limit of open files"
         default: "check the disk and the kernel's log (dmesg); the proxy recovers its log when it is started again"
         }

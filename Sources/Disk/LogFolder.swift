@@ -93,7 +93,7 @@ public final class LogFolder: Sendable {
             throw DiskError(
                 doing: "locking", path: path, code: EWOULDBLOCK,
                 cause: "process \(holder.isEmpty ? "(unknown)" : holder) uses it",
-                remedy: "stop that process first, or give this proxy a folder of its own in the site file")
+                remedy: "stop that process first, or give this proxy a folder of its own")
         }
         try Posix.retry("writing", lock.path) { ftruncate(lock.descriptor, 0) }
         let own = Array("\(getpid())\n".utf8)

@@ -137,7 +137,8 @@ public struct BoundSocket: Sendable {
             case EADDRINUSE: "another process listens there (see: ss -lptn); stop it or change the address"
             case EACCES: "ports below 1024, and some folders, need more rights; choose another address"
             case EADDRNOTAVAIL, EAFNOSUPPORT: "no interface of this machine has that address; correct it"
-            case ENOENT, ENOTDIR: "make the folder first"
+            case ENOENT: "make the folder first"
+            case ENOTDIR: "a part of the path is a file and no folder; choose another path"
             default: ""
             }
         return SocketError(action: "listen on", subject: name, code: code, remedy: remedy)

@@ -65,6 +65,16 @@ public final class Socket {
         return failure == 0 ? nil : failure
     }
 
+    /// The address that the other end has reached.
+    public var localAddress: SocketAddress {
+        var address = meridian_address()
+        _ = meridian_socket_name(descriptor, &address)
+        return SocketAddress(raw: address)
+    }
+
+    /// Something that was written has not been acknowledged; known for a connection that has just broken, too.
+    public var isOwedAcknowledgement: Bool { meridian_socket_unacknowledged(descriptor) > 0 }
+
     /// Whether readable is reported.
     public var isReading: Bool {
         get { watch.reading }

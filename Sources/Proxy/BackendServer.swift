@@ -85,7 +85,6 @@ final class StatsWork {
     let reply: UInt64
     let what: GatheredStats
     var outstanding = 0
-    var merged = StatsMerge()
 
     init(client: ConnectionID, reply: UInt64, what: GatheredStats) {
         self.client = client

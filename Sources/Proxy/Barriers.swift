@@ -5,7 +5,6 @@
 // memcached knows no versions: `flush_all` empties a server of what is younger, too. So the lanes write that again, each the keys whose values it
 // holds. All of them are still in the index: nothing younger than the barrier can become stable before the barrier is.
 
-import DequeModule
 import Kernel
 import Memcache
 import Replication
@@ -141,25 +140,5 @@ extension LaneNode {
         guard barriersDue.contains(where: { $0 <= monotonic }) else { return }
         barriersDue.removeAll { $0 <= monotonic }
         submit(.barrier, .delayedBarrier)
-    }
-}
-
-/// Keys in the order in which they came, each once.
-struct KeyQueue {
-    private var order: Deque<[UInt8]> = []
-    private var members: Set<[UInt8]> = []
-
-    var isEmpty: Bool { order.isEmpty }
-
-    mutating func append(_ key: [UInt8]) {
-        if members.insert(key).inserted { order.append(key) }
-    }
-
-    var first: [UInt8]? { order.first }
-
-    mutating func popFirst() -> [UInt8]? {
-        guard let key = order.popFirst() else { return nil }
-        members.remove(key)
-        return key
     }
 }

@@ -47,7 +47,7 @@ extension LaneNode {
     /// machine that loses its power would give it again. Otherwise asks for the ceiling to be raised.
     func mayStamp() -> Bool {
         guard configuration.site.durability == .disk, clock.floorForLaterTicks(at: now) >= durableCeiling else { return true }
-        // A write that the log cannot take is refused with the reason.
+        // What the log cannot take waits for that, or is refused with the reason.
         guard log.hasRoom(forBytes: 4_096, owed: owedBytes) else { return true }
         if !waitsForCeiling {
             waitsForCeiling = true

@@ -27,8 +27,8 @@ struct ClientMemory {
     var favoured: ConnectionID?
     /// Past the ceiling, and somebody who does not read has become worse.
     var mustLook = false
-    /// Since when ticks have found it past the ceiling, in monotonic microseconds.
-    var overSince: UInt64?
+    /// Since when ticks have found it past the ceiling without its becoming less, in monotonic microseconds, and how much it was then.
+    private(set) var over: (since: UInt64, bytes: Int)?
     /// Since when, and what of its request had arrived when it was last looked at, in monotonic microseconds.
     var favouredSince: UInt64 = 0
     var favouredLook: (at: UInt64, bytes: Int) = (0, 0)
@@ -55,6 +55,13 @@ struct ClientMemory {
     mutating func limit(to bytes: Int) -> Change {
         bytesMax = bytes
         return reconsider()
+    }
+
+    /// With the tick. As long as it becomes less, it ends well, if slowly.
+    mutating func noteOver(at monotonic: UInt64) {
+        let known = over
+        over = isOver ? (monotonic, heldBytes) : nil
+        if isOver, let known, heldBytes >= known.bytes { over = known }
     }
 
     private mutating func reconsider() -> Change {

@@ -7,6 +7,7 @@
 // A command waits for an earlier write of the same connection, and a write for earlier reads of its key, unless both travel the same
 // ordered path: this lane's one connection to one server.
 
+import Configuration
 import DequeModule
 import Kernel
 import Memcache
@@ -61,6 +62,10 @@ final class ClientSession {
     let connection: ConnectionID
     /// Where the client comes from.
     let address: String
+    /// The number of the listener where it came in.
+    let listener: Int
+    /// The address that it has reached; nil over a unix socket.
+    let local: HostPort?
     /// When it last sent a command, in monotonic microseconds.
     var lastCommandAt: UInt64
     private var parser: RequestParser
@@ -119,10 +124,13 @@ final class ClientSession {
     var isLocked: Bool
 
     init(
-        connection: ConnectionID, address: String, itemBytesMax: Int, admission: Admission? = nil, at monotonic: UInt64
+        connection: ConnectionID, address: String, local: HostPort? = nil, listener: Int = 0, itemBytesMax: Int,
+        admission: Admission? = nil, at monotonic: UInt64
     ) {
         self.connection = connection
         self.address = address
+        self.local = local
+        self.listener = listener
         lastCommandAt = monotonic
         self.itemBytesMax = itemBytesMax
         self.admission = admission

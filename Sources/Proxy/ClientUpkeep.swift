@@ -24,11 +24,7 @@ extension LaneNode {
         guard clientMemory.isTight else { return }
         if session.care.isOwedMuch && clientMemory.isOver { clientMemory.mustLook = true }
         if clientMemory.favoured == id {
-            if session.care.requestBegunAt == nil {
-                // So it ends well, if slowly.
-                clientMemory.overSince = nil
-                favourNext()
-            }
+            if session.care.requestBegunAt == nil { favourNext() }
         } else if session.care.isThrottled {
             if held <= clientMemory.fairShare / 2 { release(session) }
         } else if held > clientMemory.fairShare {
@@ -118,8 +114,8 @@ extension LaneNode {
     private func tendMemory() {
         guard clientMemory.isTight else { return }
         if clientMemory.isOver { closeGreediest(ofAll: false) }
-        clientMemory.overSince = clientMemory.isOver ? clientMemory.overSince ?? monotonic : nil
-        if let since = clientMemory.overSince, monotonic - since > Limits.memoryOverMicroseconds { closeGreediest(ofAll: true) }
+        clientMemory.noteOver(at: monotonic)
+        if let over = clientMemory.over, monotonic - over.since > Limits.memoryOverMicroseconds { closeGreediest(ofAll: true) }
         for session in holders { account(session) }
         guard clientMemory.isTight else { return }
         guard let favoured = clientMemory.favoured, let session = sessions[favoured] else {
@@ -247,10 +243,11 @@ extension LaneNode {
 
     /// One line now and then, however many there were.
     private func tellOfClosed() {
-        let closed = [counters.clientsClosedSlowRequest, counters.clientsClosedMemory]
+        let closed = [counters.clientsClosedSlowRequest, counters.clientsClosedMemory, counters.clientsClosedStalled]
         guard closed != clientReport.closedTold, monotonic >= clientReport.closedTellableAt else { return }
         let slow = closed[0] - clientReport.closedTold[0]
         let greedy = closed[1] - clientReport.closedTold[1]
+        let stalled = closed[2] - clientReport.closedTold[2]
         clientReport.closedTold = closed
         clientReport.closedTellableAt = monotonic + Limits.clientReportMicroseconds
         if slow > 0 {
@@ -264,6 +261,12 @@ extension LaneNode {
                 .warning,
                 "clients closed count=\(greedy) reason=they held most of \(clientMemory.bytesMax) bytes; they read too slowly, or "
                     + "memory-max is too low for so many clients")
+        }
+        if stalled > 0 {
+            say(
+                .warning,
+                "clients closed count=\(stalled) reason=they took nothing of what was sent to them for "
+                    + "\(configuration.site.times.clientStalledMilliseconds) ms; raise times: client-stalled if they are honest")
         }
     }
 
@@ -296,6 +299,6 @@ struct ClientReport {
     var closedTellableAt: UInt64 = 0
     /// When the next line about memory may be written, in monotonic microseconds.
     var memoryTellableAt: UInt64 = 0
-    /// Slow requests and greedy clients that the log knows of.
-    var closedTold: [UInt64] = [0, 0]
+    /// Slow requests, greedy clients and stalled ones that the log knows of.
+    var closedTold: [UInt64] = [0, 0, 0]
 }

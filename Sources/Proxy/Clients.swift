@@ -229,7 +229,7 @@ extension LaneNode {
         case .version: answer(session, Array("VERSION \(Meridian.protocolVersion)\r\n".utf8))
         case .verbosity: if !request.noreply { answer(session, "OK\r\n") }
         case .shutdown: answer(session, Request.shutdownReply)
-        case .configGetCluster: answer(session, discovery(isKey: false))
+        case .configGetCluster: answer(session, discovery(.config, for: session))
         case .quit:
             if session.exchange != nil { answer(session, "OK\r\n") }
             hangUp(session)

@@ -91,8 +91,8 @@ extension LaneNode {
         let why: [UInt8]
         switch keyWork.waiters.first {
         case .doubt where authority(at: place, key) == nil: why = unreachableReply(place)
-        case .doubt where !hasRoom(forDoubt: key) && !awaitsRoom(): why = logFullReply()
-        case .landing(let record, _, _) where !landingMayGo(record, keyWork) && !awaitsRoom(): why = logFullReply()
+        case .doubt where isRoomOverdue(key) && !mayTake(hasRoom(forDoubt: key), key): why = logFullReply()
+        case .landing(let record, _, _) where isRoomOverdue(key) && !landingMayGo(record, keyWork): why = logFullReply()
         default: return
         }
         for case .write(_, let completion) in keyWork.waiters { complete(completion, .serverError, why) }

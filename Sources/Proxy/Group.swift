@@ -129,13 +129,17 @@ extension LaneNode {
         link.lane = hello.lane
         link.purpose = hello.purpose
         link.isOpen = true
+        link.openedAt = monotonic
         if hello.purpose == .stream { return streamGreeted(link, hello) }
         guard let sibling = siblings[hello.lane] else { return refuse(link, "lane \(hello.lane) is not in this group") }
         if !link.dialled, sibling.pending != nil, laneID < sibling.id {
             // Both dialled: the lower lane's link stays.
             return hangUp(link, "the link dialled here takes precedence")
         }
-        if let old = sibling.link { hangUp(old, "a newer link took its place") }
+        if let old = sibling.link {
+            old.isReplaced = true
+            hangUp(old, "a newer link took its place")
+        }
         if !link.dialled { send(.hello(self.hello(.group, resume: .zero)), on: link) }
         open(sibling, link)
     }
@@ -246,7 +250,7 @@ extension LaneNode {
         sibling.toldStable = false
         sibling.copiedUntold = sibling.copiedUntold || servers.contains(where: \.lacksItems)
         retryLater(sibling)
-        say(.warning, "sibling lost lane=\(lane) reason=\(reason)")
+        say(isExpected(link, sibling) ? .notice : .warning, "sibling lost lane=\(lane) reason=\(reason)")
         distrustServers(cutOffAt: lane)
         membershipChanged()
         dropUnstamped(of: lane)
@@ -257,6 +261,16 @@ extension LaneNode {
             nextTick = monotonic
         }
         releaseMirrored()
+    }
+
+    /// A link ends where everything is as it should be: somebody leaves; two that start have called each other; both ends are in this
+    /// process, and what ends them ends it.
+    private func isExpected(_ link: PeerLink, _ sibling: Sibling) -> Bool {
+        if link.isReplaced || isLeaving || finished || sibling.state == .leaving { return true }
+        // What this end gives up, being paused or because the other says nothing, is trouble wherever it is.
+        if link.isHungUp { return false }
+        let isYoung = monotonic - link.openedAt < Limits.youngLinkMicroseconds
+        return sibling.id.proxy == laneID.proxy || (isYoung && (state == .joining || sibling.state == .joining))
     }
 
     private func retryLater(_ sibling: Sibling) {

@@ -15,7 +15,7 @@ extension LaneNode {
             landingMayGo(record, keyWork)
         else {
             keyWork.waiters.append(.landing(record, assertion: assertion, requester))
-            return
+            return noteRoom(for: record.key, keyWork)
         }
         takeLanding(record, assertion: assertion, requester, keyWork)
         dropIfIdle(record.key, keyWork)
@@ -25,6 +25,11 @@ extension LaneNode {
     /// it waits for room in the log.
     func landingMayGo(_ record: ReplicatedRecord, _ keyWork: KeyWork) -> Bool {
         if keyWork.inFlight.contains(where: { $0.isUndecided && $0.version > record.version }) { return false }
+        return mayTake(hasRoom(for: record), record.key)
+    }
+
+    /// True when the log takes a record.
+    func hasRoom(for record: ReplicatedRecord) -> Bool {
         let bytes = LogRecord.encodedBytes(keyBytes: record.key.count, payloadBytes: record.value.count)
         return log.hasRoom(forBytes: bytes, owed: owedBytes + Limits.logReserveBytes(configuration.site.segmentBytes))
     }

@@ -43,6 +43,7 @@ struct LaneCounters {
     var clientsClosedSlowRequest: UInt64 = 0
     var clientsClosedIdle: UInt64 = 0
     var clientsClosedMemory: UInt64 = 0
+    var clientsClosedStalled: UInt64 = 0
     var memoryTight: UInt64 = 0
 
     /// All of them by name.
@@ -62,7 +63,8 @@ struct LaneCounters {
             "records_superseded": recordsSuperseded, "records_refused_by_memcached": recordsRefused, "assertions": assertions,
             "in_doubt": inDoubt, "keys_forgotten": forgotten, "repairs": repairs, "backend_timeouts": backendTimeouts,
             "clients_closed_slow_request": clientsClosedSlowRequest, "clients_closed_idle": clientsClosedIdle,
-            "clients_closed_memory": clientsClosedMemory, "client_memory_tight": memoryTight,
+            "clients_closed_memory": clientsClosedMemory, "clients_closed_stalled": clientsClosedStalled,
+            "client_memory_tight": memoryTight,
         ]
     }
 }

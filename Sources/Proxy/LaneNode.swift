@@ -4,6 +4,7 @@
 //
 //     Clients.swift        sessions: commands in order, replies in order
 //     ClientUpkeep.swift   what clients may not do to each other: memory, slow requests, idling, turns
+//     QuietClients.swift   what clients give back that have been quiet
 //     Authentication.swift names and passwords, before a session
 //     Reads.swift          reads straight to the primary, fallback to the backup
 //     Spreading.swift      which of a key's two servers a read asks
@@ -23,6 +24,7 @@
 //     Group.swift          links to the siblings, mirrors
 //     Floors.swift         below which nothing more can come, and what may be forgotten
 //     Ceiling.swift        above which no version is given
+//     LogRoom.swift        who waits for room in the log, and for how long
 //     StreamSender.swift   committed records on their way to other sites
 //     StreamReceiver.swift records of other sites on their way to their owners
 //     Upkeep.swift         the tick: time-outs, heartbeats, retention
@@ -65,6 +67,8 @@ public final class LaneNode {
 
     /// What the shell knows of the process.
     public var process = ProcessFacts()
+    /// What the servers last said of themselves, for `stats`; the shell tells the other loops of the process.
+    public internal(set) var statAnswers = StatAnswers()
     /// The counters when they were last reset, for `stats`.
     var statsBaseline: [String: UInt64] = [:]
 
@@ -143,11 +147,10 @@ public final class LaneNode {
     var clearingRetriedAt: UInt64 = 0
     /// When the rings that are in effect were taken, in monotonic microseconds; nil for those that it started with.
     var ringsTakenAt: UInt64?
-    /// Writes that wait for an owner to be known, or for room in the log.
+    /// Writes that wait for an owner to be known.
     var parked: Deque<(write: Write, completion: Completion, hops: UInt8, until: UInt64)> = []
     /// Replies held until the log is on the disk (durability `disk`).
     var heldReplies: Deque<(offset: LogOffset, completion: Completion, kind: ReplyKind, bytes: [UInt8])> = []
-    var syncAsked = LogOffset.zero
     var syncUnderWay = false
     var lastSyncAt: UInt64 = 0
 
@@ -235,10 +238,8 @@ public final class LaneNode {
     /// The log says of everything that has landed that it has.
     var landedIsTold = false
     var logFailure = ""
-    /// Keys whose writes wait for room in the log, the longest first; since when nobody has found any, in monotonic microseconds; and
-    /// whether it is to be tried again.
-    var awaitingRoom = KeyQueue()
-    var roomAwaitedSince: UInt64?
+    /// What waits for room in the log, and whether it is to be tried again.
+    var awaitingRoom = RoomQueue()
     var roomMayHaveCome = false
     var segmentRetryAt: UInt64 = 0
 
@@ -343,9 +344,10 @@ public final class LaneNode {
 
     private func handle(_ input: Input) {
         switch input {
-        case .accepted(let id, .client(let address, let listener)):
+        case .accepted(let id, .client(let address, let local, let listener)):
             sessions[id] = ClientSession(
-                connection: id, address: address, itemBytesMax: configuration.federation.itemBytesMax,
+                connection: id, address: address, local: local, listener: listener,
+                itemBytesMax: configuration.federation.itemBytesMax,
                 admission: asksWho(listener) ? Admission(listener: listener) : nil, at: monotonic)
             counters.connectionsAccepted += 1
         case .accepted(let id, .peer(let identity)): acceptPeer(id, identity)
@@ -411,7 +413,10 @@ public final class LaneNode {
     }
 
     private func closed(_ id: ConnectionID, _ reason: String, _ cause: CloseCause) {
-        if let session = sessions[id] { return forget(session) }
+        if let session = sessions[id] {
+            if cause == .stalled { counters.clientsClosedStalled += 1 }
+            return forget(session)
+        }
         if let server = serverOf.removeValue(forKey: id) { serverBroke(servers[server], reason) }
         if let link = links.removeValue(forKey: id) {
             link.cause = cause

@@ -139,6 +139,8 @@ enum Limits {
     static let heldLooksMax = 2_048
     /// How late a lane must have come to its tick for the log to mention it, in microseconds.
     static let stallWarningMicroseconds: UInt64 = 500_000
+    /// A link that ends sooner while one of its lanes starts was one of two that they made, in microseconds.
+    static let youngLinkMicroseconds: UInt64 = 1_000_000
     /// Longest time that an orderly leave waits for its streams, in microseconds.
     static let leaveMicroseconds: UInt64 = 3_500_000
     /// How long ago an absolute expiry must have passed to be meant as dead on arrival, in microseconds.

@@ -85,7 +85,7 @@ extension LaneNode {
 
     func settleOwed(_ operation: Operation) {
         owedBytes -= operation.owed
-        if operation.owed > 0, roomAwaitedSince != nil { roomMayHaveCome = true }
+        if operation.owed > 0, !awaitingRoom.isEmpty { roomMayHaveCome = true }
         operation.owed = 0
     }
 

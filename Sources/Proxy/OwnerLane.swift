@@ -16,22 +16,15 @@ import WriteLog
 extension LaneNode {
     // MARK: Admission
 
-    /// Takes a write that this lane is to sequence. True when it was sent at once.
-    @discardableResult
-    func admit(_ write: Write, _ completion: Completion) -> Bool {
+    /// Takes a write that this lane is to sequence.
+    func admit(_ write: Write, _ completion: Completion) {
         let keyWork = workFor(write.key, at: write.place)
-        guard goesAtOnce(keyWork) else {
+        guard goesAtOnce(keyWork), mayStart(write) else {
             keyWork.waiters.append(.write(write, completion))
-            return false
-        }
-        if !findsRoom(write), awaitsRoom() {
-            keyWork.waiters.append(.write(write, completion))
-            awaitingRoom.append(write.key)
-            return false
+            return noteRoom(for: write.key, keyWork)
         }
         startWrite(write, completion, keyWork)
         dropIfIdle(write.key, keyWork)
-        return true
     }
 
     /// True when a write of the key waits for nothing.
@@ -58,23 +51,35 @@ extension LaneNode {
         while let first = keyWork.waiters.first, mayGo(first, key, keyWork) {
             keyWork.waiters.removeFirst()
             switch first {
-            case .write(let write, let completion): startWrite(write, completion, keyWork)
+            case .write(let write, let completion):
+                if !isLeaseOver(completion) { startWrite(write, completion, keyWork) }
             case .landing(let record, let assertion, let requester): takeLanding(record, assertion: assertion, requester, keyWork)
             case .doubt(let doubt, let requester): startDoubt(key, doubt, requester, keyWork)
             }
         }
         keyWork.isDraining = false
+        noteRoom(for: key, keyWork)
         dropIfIdle(key, keyWork)
     }
 
     private func mayGo(_ waiter: Waiter, _ key: [UInt8], _ keyWork: KeyWork) -> Bool {
         if isHolding || keyWork.inFlight.contains(where: { $0.kind == .doubt }) { return false }
         switch waiter {
-        case .write(let write, _): return mayStamp() && (hasRoom(for: write) || !awaitsRoom())
+        case .write(let write, _): return mayStamp() && mayStart(write)
         case .landing(let record, _, _): return landingMayGo(record, keyWork)
         case .doubt:
-            return keyWork.inFlight.isEmpty && authority(at: keyWork.place, key) != nil && mayStamp() && hasRoom(forDoubt: key)
+            return keyWork.inFlight.isEmpty && authority(at: keyWork.place, key) != nil && mayStamp()
+                && mayTake(hasRoom(forDoubt: key), key)
         }
+    }
+
+    /// A write that was passed on waited for too long: who passed it on may have asked another. It is not done any more.
+    private func isLeaseOver(_ completion: Completion) -> Bool {
+        guard case .forwarded(let lane, _) = completion else { return false }
+        guard let link = siblings[lane]?.link else { return true }
+        guard monotonic - min(link.echoedAt, monotonic) > leaseMicroseconds else { return false }
+        hangUp(link, "a write that it passed on waited until its lease was over")
+        return true
     }
 
     // MARK: Stamping, logging, sending

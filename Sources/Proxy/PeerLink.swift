@@ -16,6 +16,8 @@ final class PeerLink {
     /// The other end, once it is known.
     var lane: LaneID?
     var isOpen = false
+    /// When both had greeted, in monotonic microseconds.
+    var openedAt: UInt64 = 0
     /// When anything was last heard, in monotonic microseconds.
     var heardAt: UInt64
     /// The latest reading of this lane's own monotonic clock that the other end has heard and echoed: it cannot have given this
@@ -23,6 +25,8 @@ final class PeerLink {
     var echoedAt: UInt64
     /// This end is done with it; what is queued is still sent.
     var isHungUp = false
+    /// The same two lanes have a newer one.
+    var isReplaced = false
     /// Why it ended, once it has.
     var cause = CloseCause.lost
 

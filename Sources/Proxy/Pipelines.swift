@@ -61,6 +61,7 @@ extension LaneNode {
         guard let pid, let time, let uptime, time < Limits.serverTimeSecondsMax else {
             return drop(server, "it does not tell pid, time and uptime in its stats, or a time that can be")
         }
+        noteStats(.general, of: server, reply, bytes)
         let startedAt = time - min(time, uptime)
         meet(server, incarnation: Array("\(pid).\(startedAt)".utf8), startedAt: startedAt, time: time)
     }
@@ -327,7 +328,7 @@ extension LaneNode {
         case .greeting: greeted(server, reply, bytes)
         case .flush(let flush): flushed(flush, reply.kind, Array(bytes))
         case .stats(let stats):
-            addStats(stats, reply, bytes)
+            noteStats(stats.what, of: server, reply, bytes)
             statsAnswered(stats)
         }
     }

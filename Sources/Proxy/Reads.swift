@@ -7,11 +7,9 @@ import Memcache
 
 extension LaneNode {
     func retrieve(_ request: Request, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
-        if request.keyCount == 1, request.key.count == Self.discoveryKey.utf8.count,
-            request.key.of(bytes).elementsEqual(Self.discoveryKey.utf8)
-        {
+        if request.keyCount == 1, asksForDiscovery(request, bytes) {
             guard session.slots.isEmpty else { return false }
-            answer(session, discovery(isKey: true))
+            answer(session, discovery(.value, for: session))
             return true
         }
         let withCAS = request.verb == .gets
@@ -62,7 +60,7 @@ extension LaneNode {
         if asWrites { return session.mayWrite(nil, on: -1) }
         guard session.writes > 0 else { return true }
         // Each reply would have all its keys looked at again.
-        if request.keyCount > 1, session.waiting != nil { return false }
+        if session.waiting != nil { return false }
         var keys = KeyCursor(request, in: bytes)
         while let span = keys.next() {
             guard session.mayRead(from: readPath(span.of(bytes), wantsToken: request.verb == .gets)) else { return false }
@@ -76,7 +74,12 @@ extension LaneNode {
     }
 
     func metaRead(_ request: Request, _ tally: Tally, _ session: ClientSession, _ bytes: UnsafeRawBufferPointer) -> Bool {
-        request.withKey(in: bytes) { key in
+        if session.exchange != nil, asksForDiscovery(request, bytes) {
+            guard session.slots.isEmpty else { return false }
+            answer(session, discovery(.meta, for: session))
+            return true
+        }
+        return request.withKey(in: bytes) { key in
             read(
                 key, session, tally, bytes: request.bytes, shape: .meta, silence: request.silence,
                 wantsToken: request.meta.has("c"), asksPrimary: request.isAnsweredByOneServer

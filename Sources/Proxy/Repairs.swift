@@ -67,6 +67,7 @@ extension LaneNode {
 
     private func endRead(_ operation: Operation) {
         operations.remove(operation)
+        operation.keyWork = nil
         workFor(operation.key).inFlight.removeAll { $0 === operation }
         if operation.kind == .copy { copiesUnderWay -= 1 }
     }

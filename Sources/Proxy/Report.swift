@@ -29,6 +29,8 @@ extension LaneNode {
                 address: server.definition.address.description, state: server.stateName, message: server.message,
                 missedKeys: server.missed.count)
             told.holdsMoved = server.holdsMoved
+            told.reads = server.reads
+            told.pending = server.expected.count
             return told
         }
         status.siblings = siblingIDs.compactMap { siblings[$0] }.map { sibling in
@@ -80,6 +82,9 @@ extension LaneNode {
             },
             acknowledgedPosition: sender.acknowledged.raw)
     }
+
+    /// Clients that the lane serves.
+    public var clientCount: Int { sessions.count }
 
     /// Keys whose writes memcached has been sent and has not yet answered, for the simulator's ledger.
     public var keysUnderWay: [[UInt8]] { Array(work.keys) }

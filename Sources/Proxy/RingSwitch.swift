@@ -76,6 +76,7 @@ extension LaneNode {
 
     /// Where the keys live that something waits for.
     private func placeAnew() {
+        precondition(operations.isEmpty, "\(operations.count) operations are under way while the rings change")
         for (key, keyWork) in work {
             let moved = KeyWork(at: route(key))
             moved.waiters = keyWork.waiters

@@ -19,6 +19,8 @@ public enum CloseCause: Sendable {
     case refused
     /// Nobody listens there: the process does not run.
     case absent
+    /// A client that took nothing of what was sent to it for too long.
+    case stalled
 }
 
 /// What a shell reports.
@@ -67,8 +69,9 @@ public enum Input: Sendable {
 
 /// Who was accepted.
 public enum Acceptance: Sendable {
-    /// A memcached client, where it comes from, and the number of the listener where it came in.
-    case client(from: String, listener: Int = 0)
+    /// A memcached client, where it comes from, the address that it has reached (nil over a unix socket), and the number of the listener
+    /// where it came in.
+    case client(from: String, at: HostPort? = nil, listener: Int = 0)
     /// A peer whose certificate was checked; its names are as in the certificate.
     case peer(PeerIdentity)
 }

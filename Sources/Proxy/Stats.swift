@@ -1,6 +1,7 @@
 // `stats` and its subcommands: memcached's usual names, of the pool where that means something, and the proxy's own.
 //
 //     stats, settings, items, slabs ─▶ asked of every reachable server ─▶ merged ─▶ the proxy's own on top
+//                                      others: what they last said    ─┘
 //     sizes, conns, proxy, servers, replication, reset ─▶ answered here
 
 import Configuration
@@ -15,8 +16,10 @@ extension LaneNode {
         let what = words.next().map { String(decoding: $0.of(bytes), as: UTF8.self) } ?? ""
         if let gathered = GatheredStats(rawValue: what) {
             gather(gathered, for: session)
+        } else if what == "detail" {
+            detail(words.next().map { String(decoding: $0.of(bytes), as: UTF8.self) }, session)
         } else {
-            answer(session, Array(ownStats(what, hasArgument: words.next() != nil).utf8))
+            answer(session, Array(ownStats(what).utf8))
         }
         return true
     }
@@ -29,12 +32,26 @@ extension LaneNode {
         statsAnswered(work)
     }
 
-    func addStats(_ work: StatsWork, _ reply: Reply, _ bytes: UnsafeRawBufferPointer) {
+    /// A server has said something of itself.
+    func noteStats(_ what: GatheredStats, of server: BackendServer, _ reply: Reply, _ bytes: UnsafeRawBufferPointer) {
+        guard !reply.kind.isError else { return }
         var stats = StatCursor(reply, in: bytes)
+        var rows: [(String, String)] = []
         while let (name, value) = stats.next() {
-            work.merged.add(
-                String(decoding: name.of(bytes), as: UTF8.self), String(decoding: value.of(bytes), as: UTF8.self), of: work.what)
+            rows.append((String(decoding: name.of(bytes), as: UTF8.self), String(decoding: value.of(bytes), as: UTF8.self)))
         }
+        statAnswers.note(rows, of: server.definition.name, to: what, at: monotonic)
+    }
+
+    /// What the servers last said, be it just now, or before they were lost.
+    private func merged(_ what: GatheredStats) -> [(String, String)] {
+        var known = statAnswers
+        known.merge(process.otherAnswers)
+        let answers = servers.compactMap { known.rows(of: $0.definition.name, to: what) }
+        guard !answers.isEmpty else { return what.rowsOfNobody }
+        var merge = StatsMerge()
+        for rows in answers { for (name, value) in rows { merge.add(name, value, of: what) } }
+        return merge.rows
     }
 
     func statsAnswered(_ work: StatsWork) {
@@ -46,13 +63,28 @@ extension LaneNode {
         case .settings: lines.add(settings)
         case .items, .slabs: break
         }
-        lines.add(work.merged.rows)
+        lines.add(merged(work.what))
         Array(lines.text.utf8).withUnsafeBytes { deliver(work.client, work.reply, .end, $0) }
     }
 
     // MARK: The proxy's own
 
-    private func ownStats(_ what: String, hasArgument: Bool) -> String {
+    /// A proxy keeps no figures by the keys' prefixes: there is never anything to dump. Clients that ask wait for what memcached says.
+    private func detail(_ what: String?, _ session: ClientSession) {
+        switch what {
+        case "on", "off": answer(session, "OK\r\n")
+        case "dump":
+            let empty: [UInt8] = Array("END\r\n".utf8)
+            guard let exchange = session.exchange else { return answer(session, empty) }
+            // In the binary protocol the whole text is the value of one statistic.
+            let queue = ByteQueue()
+            empty.withUnsafeBytes { BinaryReply.encodeStat("detailed", $0, for: exchange, into: queue) }
+            send(session, [UInt8](queue.readable))
+        default: answer(session, "CLIENT_ERROR usage: stats detail on|off|dump\r\n")
+        }
+    }
+
+    private func ownStats(_ what: String) -> String {
         var lines = StatLines()
         switch what {
         case "conns": lines.add(connectionStats)
@@ -66,8 +98,7 @@ extension LaneNode {
             resetStats()
             effects.actions.append(.resetStats)
             return "RESET\r\n"
-        case "detail": return hasArgument ? "OK\r\n" : "CLIENT_ERROR usage: stats detail on|off|dump\r\n"
-        // A proxy lists no keys: they are not its own.
+        // A proxy lists no keys: they are not its own. The words are those of `memcached -X`, and so is what the settings say.
         case "cachedump": return "CLIENT_ERROR stats cachedump not allowed\r\n"
         default: return "ERROR\r\n"
         }
@@ -78,7 +109,9 @@ extension LaneNode {
     func resetStats() { statsBaseline = totals }
 
     /// What all loops of the process have counted, by name.
-    private var totals: [String: UInt64] { counters.named.merging(process.otherLoops) { $0 &+ $1 } }
+    private var totals: [String: UInt64] {
+        process.otherLanes.reduce(into: counters.named) { $0.merge($1.counters) { $0 &+ $1 } }
+    }
 
     private var generalStats: [(String, String)] {
         let now = totals
@@ -88,9 +121,9 @@ extension LaneNode {
             ("time", "\(self.now.wallMicroseconds / 1_000_000)"), ("version", Meridian.protocolVersion),
             ("libevent", process.eventLibrary), ("pointer_size", "64"),
             ("rusage_user", Self.seconds(process.userMicroseconds)), ("rusage_system", Self.seconds(process.systemMicroseconds)),
-            ("max_connections", "\(clientPlaces)"), ("curr_connections", "\(process.clients)"),
+            ("max_connections", "\(clientPlaces)"), ("curr_connections", "\(allClientCount)"),
             ("total_connections", count("connections_accepted")), ("rejected_connections", "\(process.clientsRejected)"),
-            ("connection_structures", "\(process.clients)"), ("cmd_get", count("commands_get")),
+            ("connection_structures", "\(allClientCount)"), ("cmd_get", count("commands_get")),
             ("cmd_set", count("commands_set")), ("cmd_flush", count("commands_flush")), ("cmd_touch", count("commands_touch")),
             ("cmd_meta", count("commands_meta")), ("get_hits", count("get_hits")), ("get_misses", count("get_misses")),
             ("delete_misses", count("delete_misses")), ("delete_hits", count("delete_hits")),
@@ -105,11 +138,14 @@ extension LaneNode {
         ]
     }
 
+    /// Clients of all loops: of this one those of now, whoever asks among them.
+    private var allClientCount: Int { process.clientsElsewhere + sessions.count }
+
     /// connections-max, or what open files allow.
     private var clientPlaces: Int { process.clientPlaces == 0 ? ownProxy.clientConnectionsMax : process.clientPlaces }
 
     /// Clients past the limit are told so; only those that are made to wait are not accepted.
-    private var isAccepting: Bool { configuration.site.clients.excess == .refuse || process.clients < clientPlaces }
+    private var isAccepting: Bool { configuration.site.clients.excess == .refuse || allClientCount < clientPlaces }
 
     private static func seconds(_ microseconds: UInt64) -> String {
         let fraction = String(1_000_000 + microseconds % 1_000_000).dropFirst()
@@ -142,9 +178,26 @@ extension LaneNode {
             ("item_size_max", "\(configuration.federation.itemBytesMax)"),
             ("maxconns_fast", configuration.site.clients.excess == .refuse ? "yes" : "no"),
             ("flush_enabled", configuration.site.flush == .deny ? "no" : "yes"),
-            ("idle_timeout", "\(configuration.site.times.clientIdleMilliseconds / 1_000)"),
+            ("dump_enabled", "no"), ("idle_timeout", "\(configuration.site.times.clientIdleMilliseconds / 1_000)"),
             ("ssl_enabled", ownProxy.clients.contains { $0.tls != nil } ? "yes" : "no"),
         ]
+    }
+
+    /// As memcached writes addresses.
+    private static func named(_ address: String) -> String { address.hasPrefix("[") ? "tcp6:\(address)" : "tcp:\(address)" }
+
+    /// Who is at the other end of a unix socket memcached cannot tell either.
+    private static func peer(_ session: ClientSession) -> String {
+        session.address == "unix" ? "?:<AF 0>" : named(session.address)
+    }
+
+    private func entrance(_ session: ClientSession) -> String {
+        if let local = session.local { return Self.named("\(local)") }
+        guard let listener = listeners[session.listener]?.address else { return "<closed>" }
+        switch listener {
+        case .tcp(let address): return Self.named("\(address)")
+        case .unix(let path): return "unix:\(path)"
+        }
     }
 
     /// The clients of this loop.
@@ -153,49 +206,9 @@ extension LaneNode {
             let number = session.connection.index
             let state = session.closing ? "conn_closing" : session.slots.isEmpty ? "conn_read" : "conn_io_pending"
             return [
-                ("\(number):addr", session.address), ("\(number):state", state),
+                ("\(number):addr", Self.peer(session)), ("\(number):listen_addr", entrance(session)), ("\(number):state", state),
                 ("\(number):secs_since_last_cmd", "\((monotonic - min(session.lastCommandAt, monotonic)) / 1_000_000)"),
             ]
         }
-    }
-
-    private var proxyStats: [(String, String)] {
-        let status = status(at: now)
-        return [("lane", status.lane), ("state", status.state)]
-            + status.counters.sorted { $0.key < $1.key }.map { ($0.key, "\($0.value)") }
-            + status.gauges.sorted { $0.key < $1.key }.map { ($0.key, Self.decimal($0.value)) }
-    }
-
-    private var serverStats: [(String, String)] {
-        servers.flatMap { server in
-            let name = server.definition.name
-            return [
-                ("\(name):role", server.isBackup ? "backup" : "primary"),
-                ("\(name):address", server.definition.address.description), ("\(name):state", server.stateName),
-                ("\(name):reads", "\(server.reads)"), ("\(name):pending", "\(server.expected.count)"),
-                ("\(name):missed_keys", "\(server.missed.count)"), ("\(name):message", server.isUp ? "" : server.message),
-            ]
-        }
-    }
-
-    private var replicationStats: [(String, String)] {
-        status(at: now).destinations.flatMap { destination in
-            let site = destination.site
-            return [
-                ("\(site):state", destination.state), ("\(site):lag_seconds", Self.decimal(destination.lagSeconds)),
-                ("\(site):lag_records", "\(destination.lagRecords)"), ("\(site):lag_bytes", "\(destination.lagBytes)"),
-                ("\(site):acknowledged_per_second", Self.decimal(destination.acknowledgedPerSecond)),
-                ("\(site):last_heard_seconds", destination.lastHeardSeconds.map(Self.decimal) ?? "never"),
-                ("\(site):message", destination.message),
-            ]
-        }
-    }
-
-    /// At most three decimals.
-    private static func decimal(_ number: Double) -> String {
-        let thousandths = (number * 1_000).rounded()
-        guard thousandths.magnitude < 9e15 else { return "\(number)" }
-        let rounded = thousandths / 1_000
-        return rounded == rounded.rounded() ? "\(Int64(rounded))" : "\(rounded)"
     }
 }

@@ -27,8 +27,8 @@ extension LaneNode {
         tendRefill()
         tendClearing()
         hotKeys.forget(at: monotonic)
+        refuseOverdue()
         drainAll()
-        goOnWithRoom()
         logUpkeep()
         updateFloors()
         for id in siblingIDs { siblings[id].map { beat($0) } }
@@ -265,7 +265,7 @@ extension LaneNode {
         segmentRetryAt = monotonic + UInt64(times.retryMaxMilliseconds) * 1_000
         if logFailure != reason { say(.error, "log segment cannot be made segment=\(segment) reason=\(reason)") }
         logFailure = reason
-        goOnWithRoom()
+        refuseOverdue()
     }
 
     func askForSync() {
@@ -382,7 +382,8 @@ extension LaneNode {
         nextTick = min(nextTick, monotonic + 10_000)
         let late = leaveBy.map { monotonic >= $0 } ?? false
         let idle =
-            sessions.isEmpty && operations.isEmpty && forwards.isEmpty && parked.isEmpty && mirrorWaiters.isEmpty
+            sessions.isEmpty && operations.isEmpty && forwards.isEmpty && parked.isEmpty && awaitingRoom.isEmpty
+            && mirrorWaiters.isEmpty
             && assertions.isEmpty && heldReplies.isEmpty
         let shipped = siteOrder.allSatisfy { site in
             senders[site].map { !$0.isStreaming || $0.acknowledged >= committed } ?? true

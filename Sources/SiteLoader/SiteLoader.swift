@@ -19,6 +19,11 @@ public func loadSite(
     path: String, cores: Int = ProcessInfo.processInfo.activeProcessorCount
 ) throws -> (federation: Federation, site: Site) {
     let siteText = try text(of: "site file", path, remedy: "check the path that was given")
+    if SiteFiles.isSharedFile(siteText) {
+        throw SiteLoadError(
+            description: "\(path) is the shared file, which all sites have; name this site's own file, which names the shared one"
+        )
+    }
     let reference = try SiteFiles.federationReference(inSiteText: siteText, sitePath: path)
     let federationText: String
     do {

@@ -116,6 +116,10 @@ public struct BackendStatus: Codable, Sendable {
     public var missedKeys: Int
     /// Keys that live on other servers now may still be there; nil from a proxy that is too old to say.
     public var holdsMoved: Bool?
+    /// Reads that the lane has asked of it; nil from a proxy that is too old to say.
+    public var reads: UInt64?
+    /// Answers that it owes the lane; nil from a proxy that is too old to say.
+    public var pending: Int?
 
     /// Makes an entry of its parts.
     public init(name: String, role: String, address: String, state: String, message: String, missedKeys: Int) {

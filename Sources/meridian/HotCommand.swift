@@ -20,7 +20,8 @@ struct HotCommand: ParsableCommand {
             WHAT TO DO
               One key has most of the reads, and its server has no room left: with 'reads: hot-in-turn' in the site file such keys \
             are read from primary and backup in turn; with 'reads: in-turn' or 'reads: least-outstanding' all keys are. \
-            Writes are then answered when both servers have them.
+            Writes are then answered when both servers have them. A change of 'reads' takes a stop of the whole site: all its proxies \
+            are stopped, then started.
 
             Exits with 0 when every proxy of this machine answered, with 1 when one did not.
             """)

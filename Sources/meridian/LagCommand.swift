@@ -98,9 +98,11 @@ struct LagCommand: ParsableCommand {
     private func check() throws -> Never {
         let endpoints: [AdminEndpoint]
         do {
-            endpoints = try targets.endpoints()
-        } catch let code as ExitCode where code.rawValue == 1 {
-            print("MERIDIAN LAG UNKNOWN - a site file cannot be read; see meridian check-config")
+            endpoints = try targets.readEndpoints()
+        } catch let unreadable as UnreadableSite {
+            let lines = unreadable.description.split(separator: "\n")
+            let others = lines.count > 1 ? " (and more: meridian check-config)" : ""
+            print("MERIDIAN LAG UNKNOWN - \(lines.first ?? "")\(others)")
             throw ExitCode(LagCheck.Outcome.unknown.rawValue)
         }
         let limits = LagCheck(warnSeconds: warn.flatMap(readSeconds), criticalSeconds: crit.flatMap(readSeconds))

@@ -47,7 +47,7 @@ struct MagentCommand: ParsableCommand {
             EXIT CODES
               0 it serves (without -D), or ended as told       64 a flag is wrong
               71 the system refused something, such as a port  74 a disk failed
-              65 and 70 as meridiand's
+              78 the folder cannot be used                     65 and 70 as meridiand's
 
             To have two sites, or two proxies, write the site files of meridiand with "hash: magent-ketama" (-k) or \
             "hash: magent-modulo", and the same servers' names. meridian ring diff shows what another ring would move.
@@ -209,7 +209,13 @@ struct MagentCommand: ParsableCommand {
 
     /// Makes the folder for the log; false if it is there.
     private func makeFolder(_ path: String) throws -> Bool {
-        guard !FileManager.default.fileExists(atPath: path) else { return false }
+        var isFolder = ObjCBool(false)
+        if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) {
+            guard isFolder.boolValue else {
+                throw DaemonFailure(.configuration, "--folder \(path) is a file; name a folder, or one that can be made")
+            }
+            return false
+        }
         do {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])

@@ -49,7 +49,7 @@ struct RingWhereCommand: ParsableCommand {
     }
 
     func run() throws {
-        let sites = try config.map(LoadedSite.init)
+        let sites = try config.map(LoadedSite.init(path:))
         let client = AdminClient(timeoutMilliseconds: 1_000)
         let statuses = sites.map { offline ? [] : query($0.endpoints(only: []), with: client).statuses }
         let placements = keys.flatMap { key in

@@ -50,7 +50,7 @@ struct RingDiffCommand: ParsableCommand {
             throw ValidationError("--keys is \(keys). Use a number from 1 to \(SampledKeys.countMax).")
         }
         if keys != nil, keysFile != nil { throw ValidationError("--keys and --keys-file: give one of them.") }
-        for text in [first, second] where RingSpelling.begins(text) {
+        for text in [first, second] where isSpelling(text) {
             do {
                 _ = try RingSpelling(text)
             } catch {
@@ -76,9 +76,14 @@ struct RingDiffCommand: ParsableCommand {
         }
     }
 
+    /// A ring, or what was meant for one, rather than a file.
+    private func isSpelling(_ text: String) -> Bool {
+        RingSpelling.begins(text) || RingSpelling.resembles(text) && !FileManager.default.fileExists(atPath: text)
+    }
+
     private func side(_ text: String) throws -> RingSide {
         do {
-            if RingSpelling.begins(text) {
+            if isSpelling(text) {
                 let spelling = try RingSpelling(text)
                 if let caution = spelling.caution { printError("note: \(caution)") }
                 return RingSide(label: text, spelling: spelling)

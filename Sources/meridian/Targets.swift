@@ -6,6 +6,12 @@ import Foundation
 import OperatorTools
 import SiteLoader
 
+/// A site file that is of no use.
+struct UnreadableSite: Error, CustomStringConvertible {
+    /// Every mistake, with what to do; a line for each.
+    var description: String
+}
+
 /// A site file with what is in it.
 struct LoadedSite {
     var path: String
@@ -14,12 +20,21 @@ struct LoadedSite {
 
     /// Reads a site file; mistakes are printed and end the command.
     init(path: String) throws {
+        do {
+            self = try Self(reading: path)
+        } catch {
+            printError(error.description)
+            throw ExitCode(1)
+        }
+    }
+
+    /// Reads a site file.
+    init(reading path: String) throws(UnreadableSite) {
         self.path = path
         do {
             (federation, site) = try loadSite(path: path)
         } catch {
-            printError("\(error)")
-            throw ExitCode(1)
+            throw UnreadableSite(description: "\(error)")
         }
     }
 
@@ -68,9 +83,19 @@ struct Targets: ParsableArguments {
 
     var client: AdminClient { AdminClient(timeoutMilliseconds: Int((readSeconds(timeout) ?? 2) * 1_000)) }
 
-    /// Reads the site files and finds the endpoints.
+    /// Reads the site files and finds the endpoints; mistakes are printed and end the command.
     func endpoints() throws -> [AdminEndpoint] {
-        let sites = try config.map(LoadedSite.init)
+        do {
+            return try readEndpoints()
+        } catch let unreadable as UnreadableSite {
+            printError(unreadable.description)
+            throw ExitCode(1)
+        }
+    }
+
+    /// Reads the site files and finds the endpoints; throws `UnreadableSite`.
+    func readEndpoints() throws -> [AdminEndpoint] {
+        let sites = try config.map(LoadedSite.init(reading:))
         let known = sites.flatMap(\.site.proxies).map(\.name)
         for name in proxy where !known.contains(name) {
             throw ValidationError(

@@ -16,7 +16,7 @@ struct Meridiand: ParsableCommand {
             "One proxy of a federated memcached: serves clients, owns its share of the keys, streams writes to other sites.",
         discussion: """
             A site's proxies all read the same site file; --proxy says which of them this process is. Clients connect to any \
-            proxy of their site, with memcached's text protocol.
+            proxy of their site, with memcached's text or binary protocol.
 
             EXAMPLES
               meridiand --config /etc/meridian/north.yaml --check-config
@@ -32,7 +32,8 @@ struct Meridiand: ParsableCommand {
 
             EXIT CODES
               0 ended as told    64 wrong usage            65 the log is damaged    70 the orderly end took too long
-              71 the system refused something, such as a port         74 a disk failed        78 a mistake in the site files
+              71 the system refused something, such as a port         74 a disk failed        78 a mistake in the site files, or a folder \
+            that cannot be used
 
             Log lines go to standard error. How the proxy is doing: meridian status, meridian lag, and /metrics of its \
             admin endpoint.

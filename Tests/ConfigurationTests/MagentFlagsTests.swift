@@ -50,6 +50,12 @@ import Testing
         #expect(try flags.files().federation.servers == forwards.servers.reversed())
     }
 
+    @Test func `an IPv6 address without brackets is shown with them`() {
+        #expect(mistakes { $0.primaries = ["::1"] }.first?.hasSuffix("IPv6 stands in brackets: [::1].") == true)
+        #expect(mistakes { $0.primaries = ["[::1]"] }.isEmpty)
+        #expect(mistakes { $0.primaries = ["h:x"] }.first?.contains("brackets") == false)
+    }
+
     @Test func `a unix socket instead of TCP`() throws {
         var flags = flags
         flags.port = 0

@@ -35,6 +35,14 @@ import Testing
         for listener in listeners { listener.close() }
     }
 
+    @Test func aFileInThePathIsNoFolderThatIsMissing() throws {
+        let file = NSTemporaryDirectory() + "meridian-file-\(UUID().uuidString)"
+        try Data().write(to: URL(fileURLWithPath: file))
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        let words = complaint { () throws(SocketError) in _ = try BoundSocket.unix(path: file + "/s") }
+        #expect(words.contains("a part of the path is a file and no folder"), "\(words)")
+    }
+
     @Test func anAddressOfAnotherMachineIsRefused() {
         let words = complaint { () throws(SocketError) in _ = try BoundSocket.tcp(host: "192.0.2.1", port: 0) }
         #expect(words.contains("no interface of this machine has that address"))

@@ -22,9 +22,26 @@ import Testing
         #expect(command.first == "north.yaml" && command.second == "ketama:a,b*2" && command.keys == 10)
     }
 
+    @Test func `a hash that nobody knows is no file that cannot be read`() {
+        #expect {
+            try Meridian.parseAsRoot(["ring", "diff", "foo:a,b", "ketama:a"])
+        } throws: {
+            Meridian.fullMessage(for: $0).contains("foo:a,b does not begin with ketama:")
+        }
+    }
+
+    @Test func `a monitor is told which file cannot be read`() throws {
+        let command = try #require(try parse("lag", "--config", "/nowhere/n.yaml", "--warn", "1s") as? LagCommand)
+        #expect {
+            _ = try command.targets.readEndpoints()
+        } throws: {
+            ($0 as? UnreadableSite)?.description.contains("/nowhere/n.yaml cannot be read") == true
+        }
+    }
+
     @Test(arguments: [
         ["a.yaml"], ["ketama:a", "ketama:a,a"], ["ketama:a", "b.yaml", "--keys", "0"],
-        ["ketama:a", "b.yaml", "--keys", "5", "--keys-file", "f"], ["ketama:a", "kettama:a"],
+        ["ketama:a", "b.yaml", "--keys", "5", "--keys-file", "f"], ["ketama:a", "kettama:a"], ["foo:a,b", "ketama:a"],
     ])
     func `what is wrong with the line is wrong usage`(words: [String]) {
         #expect {

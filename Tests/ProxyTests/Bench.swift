@@ -36,12 +36,16 @@ struct BenchPlan {
 
     var servers: [RingServer] { (1...primaries).map { RingServer(name: "cache\($0)", weight: 1) } }
     static let address = HostPort(host: "127.0.0.1", port: 1)
+    /// Where the north's proxies reach each other.
+    var replicationHost = Self.address.host
 
     var federation: Federation {
         let north = FederationSite(
             id: 1, name: "north",
             proxies: proxies.enumerated().map {
-                FederationProxy(id: UInt8($0.offset + 1), name: $0.element, replication: Self.address)
+                FederationProxy(
+                    id: UInt8($0.offset + 1), name: $0.element,
+                    replication: HostPort(host: replicationHost, port: Self.address.port))
             })
         let others = elsewhere.enumerated().map { place, name in
             FederationSite(
@@ -90,6 +94,8 @@ final class Bench {
     /// Connections whose other end reads nothing, and those of them of which the lane has been told.
     private var stalled: [ConnectionID: Bool] = [:]
     private(set) var lines: [String] = []
+    /// Those of them that say that something is not as it should be.
+    private(set) var warnings: [String] = []
     /// Connections whose server's name was to be looked up again.
     private(set) var lookedUp: [ConnectionID] = []
     /// Clients that were found to be quiet, as often as they were.
@@ -217,7 +223,9 @@ final class Bench {
         case .readLog(let offset, let count):
             let from = Int(offset.raw)
             reports.append(.logRead(offset, Array(disk[from..<min(disk.count, from + count)])))
-        case .log(_, let line): lines.append(line)
+        case .log(let level, let line):
+            lines.append(line)
+            if level != .notice { warnings.append(line) }
         case .resetStats: resets += 1
         case .finished: finished = true
         case .deleteSegment(let segment): deleted.append(segment)

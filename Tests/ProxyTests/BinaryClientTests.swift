@@ -82,6 +82,20 @@ import WriteLog
         #expect(bench.sent(client) == reply(0x04, 1, value: "Not found"))
     }
 
+    @Test("stats detail: on and off are one empty packet, a dump is one statistic, another word is not found")
+    func statsDetail() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        for (what, answer) in [
+            ("detail on", reply(0x10)), ("detail off", reply(0x10)),
+            ("detail dump", reply(0x10, key: "detailed", value: "END\r\n") + reply(0x10)),
+            ("detail foo", reply(0x10, 1, value: "Not found")), ("detail", reply(0x10, 1, value: "Not found")),
+        ] {
+            bench.receive(client, request(0x10, what))
+            #expect(bench.sent(client) == answer, "\(what)")
+        }
+    }
+
     @Test("quit is answered and quitq is not; both close")
     func quits() {
         let bench = Bench.serving()

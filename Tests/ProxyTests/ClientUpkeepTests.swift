@@ -51,6 +51,19 @@ import Testing
         #expect(!bench.closed.contains(honest), "who has nothing half sent has all the time in the world")
     }
 
+    @Test("Clients that the shell gives up because they read nothing are counted and told of; those that break are not")
+    func stalled() {
+        let bench = Bench.serving(plan { $0.times.clientStalledMilliseconds = 2_000 })
+        let (stalled, broken) = (bench.client(), bench.client())
+        bench.lose(broken)
+        bench.advance(milliseconds: 1_500)
+        #expect(!bench.lines.contains { $0.contains("clients closed") })
+        bench.lose(stalled, "it did not read what was sent to it", .stalled)
+        bench.advance(milliseconds: 1_500)
+        #expect(bench.node.status(at: bench.now).counters["clients_closed_stalled"] == 1)
+        #expect(bench.warnings.contains { $0.contains("clients closed count=1") && $0.contains("client-stalled") })
+    }
+
     @Test("A value that is refused and still being sent is a request, too")
     func slowSwallow() {
         let bench = Bench.serving(plan { $0.times.clientRequestMilliseconds = 2_000 })

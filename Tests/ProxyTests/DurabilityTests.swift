@@ -178,8 +178,9 @@ import WriteLog
             first.ask(client, "set k 0 0 90000\r\n\(value)\r\n")
             first.answer("cache1", "STORED\r\n")
         }
-        let bench = Bench(plan, after: first, diskBytes: plan.segmentBytes)
+        let bench = Bench(plan, after: first, segmentsWait: true, diskBytes: plan.segmentBytes)
         #expect(bench.node.log.tail.raw == UInt64(plan.segmentBytes))
+        bench.makeSegments()
         bench.bringUp("cache1")
         bench.advance(milliseconds: 300)
         let carried = Bench.records(in: bench.disk).filter { $0.offset.raw >= UInt64(plan.segmentBytes) }.map(\.record.kind)

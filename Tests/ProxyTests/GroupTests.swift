@@ -32,6 +32,42 @@ import WriteLog
             content: .value, touch: .zero, touchExpiry: 0, holder: holder)
     }
 
+    @Test("A link that ends at once while a sibling starts was one of two; one that ends later is a loss")
+    func lostWhileStarting() throws {
+        func greeted() throws -> ConnectionID {
+            let id = try bench.dialledSibling()
+            bench.step(.connected(id))
+            bench.settle()
+            bench.tell(id, .hello(bench.hello(.group, from: Bench.n2)))
+            return id
+        }
+        bench.lose(try greeted(), "it closed the connection")
+        #expect(bench.lines.contains { $0.contains("sibling lost") } && !bench.warnings.contains { $0.contains("sibling lost") })
+        let link = try greeted()
+        for _ in 0..<6 {
+            bench.advance(milliseconds: 250)
+            bench.tell(
+                link, .heartbeat(stamp: 1, state: .joining, floor: 0, groupFloor: 0, stable: 0, sentAt: 0, echo: .max))
+        }
+        bench.lose(link, "it closed the connection")
+        #expect(bench.warnings.contains { $0.contains("sibling lost") })
+    }
+
+    @Test("A sibling that is lost is a warning; one that leaves, or has called anew, is not")
+    func lost() throws {
+        bench.lose(try bench.linkSibling(), "it closed the connection")
+        #expect(bench.warnings.count { $0.contains("sibling lost") } == 1)
+        let link = try bench.linkSibling()
+        let newer = bench.accept(.peer(Bench.identityOfN2))
+        bench.tell(
+            newer, .hello(bench.hello(.group, from: Bench.n2)),
+            .heartbeat(stamp: 1, state: .leaving, floor: 0, groupFloor: 0, stable: 0, sentAt: 0, echo: .max))
+        #expect(bench.closed.contains(link))
+        bench.lose(newer, "it closed the connection")
+        #expect(bench.lines.count { $0.contains("sibling lost") } == 3)
+        #expect(bench.warnings.count { $0.contains("sibling lost") } == 1)
+    }
+
     @Test("A landing is mirrored after it has landed, never before, and shipped only when the sibling has it")
     func mirrorThenShip() throws {
         let link = try bench.linkSibling()

@@ -27,7 +27,8 @@ import Testing
                 if random.below(2) == 0 { #expect(queue.removeFirst().number == model[0]) } else { queue.discardFirst() }
                 model.removeFirst()
             }
-            if let place = model.indices.randomElement(), step % 5 == 0 {
+            if !model.isEmpty, step % 5 == 0 {
+                let place = random.below(model.count)
                 queue[place].number += 10_000
                 model[place] += 10_000
             }

@@ -1,3 +1,4 @@
+import Configuration
 import Foundation
 import Kernel
 import Testing
@@ -78,6 +79,67 @@ import Testing
         #expect(bench.resets == 1)
     }
 
+    @Test("A server that is down is still counted with what it last said, so that no sum falls and jumps back")
+    func serverDown() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "stats\r\n")
+        bench.answer("cache1", "STAT pid 1\r\nSTAT evictions 7\r\nSTAT limit_maxbytes 100\r\nEND\r\n")
+        bench.answer("backup1", "STAT pid 1\r\nSTAT evictions 5\r\nSTAT limit_maxbytes 100\r\nEND\r\n")
+        #expect(rows(bench.heard(client))["evictions"] == "12")
+        bench.ask(client, "stats\r\n")
+        bench.answer("cache1", "STAT evictions 8\r\nSTAT limit_maxbytes 100\r\nEND\r\n")
+        bench.lose(bench.backend("backup1"))
+        #expect(rows(bench.heard(client))["evictions"] == "13", "it broke while it was asked")
+        bench.lose(bench.backend("cache1"))
+        let found = rows(bench.ask(client, "stats\r\n"))
+        #expect(found["evictions"] == "13" && found["limit_maxbytes"] == "200", "nobody is left to be asked")
+    }
+
+    @Test("What another loop of the process was told later counts")
+    func otherLoopWasToldLater() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        var earlier = StatAnswers()
+        earlier.note([("evictions", "3")], of: "cache1", to: .general, at: 0)
+        bench.node.process.otherAnswers = earlier
+        bench.ask(client, "stats\r\n")
+        bench.answer("cache1", "STAT evictions 7\r\nEND\r\n")
+        bench.answer("backup1", "END\r\n")
+        #expect(rows(bench.heard(client))["evictions"] == "7")
+        bench.lose(bench.backend("cache1"))
+        bench.node.process.otherAnswers.note([("evictions", "9")], of: "cache1", to: .general, at: .max)
+        bench.ask(client, "stats\r\n")
+        bench.answer("backup1", "END\r\n")
+        #expect(rows(bench.heard(client))["evictions"] == "9")
+    }
+
+    @Test("The memory of a server that was never asked for its settings is what it said when it was met")
+    func settingsOfLost() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        bench.ask(client, "stats\r\n")
+        bench.answer("cache1", "STAT limit_maxbytes 100\r\nEND\r\n")
+        bench.answer("backup1", "STAT limit_maxbytes 50\r\nEND\r\n")
+        _ = bench.heard(client)
+        bench.lose(bench.backend("cache1"))
+        bench.ask(client, "stats settings\r\n")
+        bench.answer("backup1", "STAT maxbytes 50\r\nEND\r\n")
+        #expect(rows(bench.heard(client))["maxbytes"] == "150")
+    }
+
+    @Test("A proxy that has never met a server has memcached's names all the same, and zeros")
+    func nobodyMet() {
+        let bench = Bench()
+        for name in ["cache1", "backup1"] { bench.lose(bench.backend(name), "connection refused") }
+        let client = bench.client()
+        let found = rows(bench.ask(client, "stats\r\n"))
+        for name in ["curr_items", "total_items", "bytes", "limit_maxbytes", "evictions", "reclaimed"] {
+            #expect(found[name] == "0", "\(name)")
+        }
+        #expect(rows(bench.ask(client, "stats settings\r\n"))["maxbytes"] == "0")
+    }
+
     @Test("Slabs and items are merged class by class: counts are summed, sizes and ages are not")
     func slabs() {
         let bench = Bench.serving()
@@ -110,30 +172,83 @@ import Testing
         plan.elsewhere = ["south"]
         let bench = Bench.serving(plan)
         let client = bench.client()
-        #expect(bench.ask(client, "stats conns\r\n").contains(":addr client\r\n"))
         let servers = rows(bench.ask(client, "stats servers\r\n"))
         #expect(servers["cache1:state"] == "up" && servers["backup1:role"] == "backup")
         let replication = rows(bench.ask(client, "stats replication\r\n"))
         #expect(replication["south:lag_records"] == "0" && replication["south:last_heard_seconds"] == "never")
         #expect(rows(bench.ask(client, "stats proxy\r\n"))["state"] == "serving")
-        #expect(bench.ask(client, "stats detail\r\n") == "CLIENT_ERROR usage: stats detail on|off|dump\r\n")
         #expect(bench.ask(client, "stats nonsense\r\n") == "ERROR\r\n")
     }
 
-    @Test("Discovery names every proxy of the site, the new way and the old")
-    func discovery() throws {
+    @Test("With several loops figures are the process's: lag and counts summed, the worst state shown, every client counted")
+    func otherLoops() throws {
         var plan = BenchPlan()
-        plan.proxies = ["n1", "n2"]
+        plan.elsewhere = ["south"]
         let bench = Bench.serving(plan)
-        _ = try bench.linkSibling()
         let client = bench.client()
-        let reply = bench.ask(client, "config get cluster\r\n")
-        let parts = reply.components(separatedBy: "\r\n")
-        #expect(parts.count == 4 && parts[2] == "END" && parts[3].isEmpty)
-        #expect(parts[0] == "CONFIG cluster 0 \(parts[1].utf8.count)")
-        let lines = parts[1].split(separator: "\n")
-        #expect(lines.count == 2 && lines[0] == "1" && lines[1].split(separator: " ").count == 2, "a version, and both proxies")
-        let older = bench.ask(client, "get AmazonElastiCache:cluster\r\n")
-        #expect(older == "VALUE AmazonElastiCache:cluster 0 \(parts[1].utf8.count)\r\n\(parts[1])\r\nEND\r\n")
+        var other = bench.node.status(at: bench.now)
+        other.lane = "s1p1l1"
+        other.state = "joining"
+        other.counters["commands_get"] = 5
+        other.gauges["index_entries"] = 4
+        other.gauges["stable_age_seconds"] = 1e6
+        other.destinations[0].lagRecords = 7
+        other.destinations[0].lagSeconds = 2
+        other.destinations[0].state = "refused"
+        other.destinations[0].message = "another ring"
+        other.backends[0].state = "down"
+        other.backends[0].message = "connection refused"
+        other.backends[0].missedKeys = 3
+        bench.node.process.otherLanes = [other]
+        bench.node.process.clientsElsewhere = 5
+        let replication = rows(bench.ask(client, "stats replication\r\n"))
+        #expect(replication["south:lag_records"] == "7" && replication["south:lag_seconds"] == "2")
+        #expect(replication["south:state"] == "refused" && replication["south:message"] == "another ring")
+        let servers = rows(bench.ask(client, "stats servers\r\n"))
+        #expect(servers["cache1:state"] == "down" && servers["cache1:missed_keys"] == "3")
+        #expect(servers["cache1:message"] == "connection refused" && servers["backup1:state"] == "up")
+        let proxy = rows(bench.ask(client, "stats proxy\r\n"))
+        #expect(proxy["lanes"] == "s1p1l0,s1p1l1" && proxy["state"] == "s1p1l0=serving,s1p1l1=joining")
+        #expect(proxy["commands_get"] == "5" && proxy["index_entries"] == "4" && proxy["stable_age_seconds"] == "1000000")
+        bench.ask(client, "stats\r\n")
+        bench.answer("cache1", "END\r\n")
+        bench.answer("backup1", "END\r\n")
+        #expect(rows(bench.heard(client))["curr_connections"] == "6", "of this loop who is there now, the asker among them")
+    }
+
+    @Test("Prefixes are counted by nobody: a dump is empty, and ends; other words are memcached's usage error")
+    func detail() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        for what in ["on", "off", "on more"] { #expect(bench.ask(client, "stats detail \(what)\r\n") == "OK\r\n") }
+        #expect(bench.ask(client, "stats detail dump\r\n") == "END\r\n")
+        for what in ["", " nonsense"] {
+            #expect(bench.ask(client, "stats detail\(what)\r\n") == "CLIENT_ERROR usage: stats detail on|off|dump\r\n")
+        }
+    }
+
+    @Test("Keys are not listed, and the settings say so")
+    func dump() {
+        let bench = Bench.serving()
+        let client = bench.client()
+        #expect(bench.ask(client, "stats cachedump 1 0\r\n") == "CLIENT_ERROR stats cachedump not allowed\r\n")
+        bench.ask(client, "stats settings\r\n")
+        bench.answer("cache1", "STAT dump_enabled yes\r\nEND\r\n")
+        bench.answer("backup1", "STAT dump_enabled yes\r\nEND\r\n")
+        #expect(rows(bench.heard(client))["dump_enabled"] == "no")
+    }
+
+    @Test("Connections are named as memcached names them, with the address that each has reached")
+    func connections() {
+        var plan = BenchPlan()
+        plan.listeners = [.tcp(HostPort(host: "0.0.0.0", port: 11_211)), .unix(path: "/run/n1.sock")]
+        let bench = Bench.serving(plan)
+        _ = bench.accept(.client(from: "[fd00::9]:55", at: HostPort(host: "fd00::1", port: 11_211)))
+        _ = bench.accept(.client(from: "unix", listener: 1))
+        let client = bench.accept(.client(from: "10.0.0.9:7", at: HostPort(host: "10.0.0.1", port: 11_211)))
+        let text = bench.ask(client, "stats conns\r\n")
+        #expect(text.contains(":addr tcp:10.0.0.9:7\r\nSTAT \(client.index):listen_addr tcp:10.0.0.1:11211\r\n"))
+        #expect(text.contains(":addr tcp6:[fd00::9]:55\r\n") && text.contains(":listen_addr tcp6:[fd00::1]:11211\r\n"))
+        #expect(text.contains(":addr ?:<AF 0>\r\n") && text.contains(":listen_addr unix:/run/n1.sock\r\n"))
     }
 }

@@ -53,6 +53,11 @@ final class Folder {
         #expect(try loadFederation(path: "\(folder.path)/federation.yaml").sites.count == 2)
     }
 
+    @Test func `the shared file in a site file's place is named as what it is`() throws {
+        let file = try folder.write("federation.yaml", template("federation.yaml"))
+        #expect(message { _ = try loadSite(path: file) }.hasPrefix("\(file) is the shared file, which all sites have; name"))
+    }
+
     @Test func `a file that is not there is named, with who named it`() throws {
         #expect(
             message { _ = try loadSite(path: "/nowhere/north.yaml") }.hasPrefix(

@@ -68,6 +68,17 @@ public enum BinaryReply {
         }
     }
 
+    /// Appends one statistic, whatever is in it, and the packet that ends the answer.
+    public static func encodeStat(
+        _ name: StaticString, _ value: UnsafeRawBufferPointer, for exchange: BinaryExchange, into queue: ByteQueue
+    ) {
+        let keyBytes = name.utf8CodeUnitCount
+        packet(.success, exchange, keyBytes: keyBytes, bodyBytes: keyBytes + value.count, queue)
+        queue.append(name)
+        queue.append(value)
+        packet(.success, exchange, bodyBytes: 0, queue)
+    }
+
     /// One packet for each line, and an empty one behind them.
     private static func encodeStats(_ text: UnsafeRawBufferPointer, _ exchange: BinaryExchange, _ queue: ByteQueue) {
         guard case .reply(let reply) = ReplyScanner.scan(text, expecting: .stats), !reply.kind.isError else {

@@ -30,6 +30,7 @@ ADDRESSES = (("127.0.0.2", 11211), ("127.0.0.3", 11211), ("127.0.0.4", 11212))
 
 USAGE_EXIT = 64
 SYSTEM_EXIT = 71
+CONFIGURATION_EXIT = 78
 _KEYS_PER_PIPELINE = 50
 """Fewer than the copies that a lane makes at a time: a key whose copy is put off is copied after a pause of ten seconds."""
 _SECONDS = 20.0
@@ -225,10 +226,15 @@ def check_backup(world: World) -> str:
             return len(_held(dead, untouched)) == len(untouched)
 
         wait_until(refilled, "the primary to be filled again by reads", _SECONDS)
-        # Both gone: no answer takes long, none is wrong.
-        farm.other.kill()
-        dead.kill()
+        # Both gone: no answer takes long, none is wrong, and exporters see nothing fall.
         with Client(magent.clients, timeout=5.0) as client:
+            before = client.stats()
+            farm.other.kill()
+            dead.kill()
+            after = client.stats()
+            require(before.keys() == after.keys(), f"stats lack {before.keys() - after.keys()} while servers are down")
+            for name in ("total_items", "limit_maxbytes", "evictions"):
+                require(int(after[name]) >= int(before[name]), f"{name} fell from {before[name]} to {after[name]}")
             require(client.get(lost[0]) is None, "a key whose servers are both dead is found")
             reply = client.set(lost[0], b"x")
             require(reply.startswith(b"SERVER_ERROR"), f"a set with both servers dead was answered {reply!r}")
@@ -261,6 +267,8 @@ def check_start(world: World) -> str:
         for flags, code, words in (
             (["magent"], USAGE_EXIT, "-s ip:port"),
             (["magent", "-s", "nowhere:0"], USAGE_EXIT, "-s nowhere:0"),
+            (["magent", "-s", "::1"], USAGE_EXIT, "[::1]"),
+            (["magent", "-D", "--folder", "/etc/passwd", *server], CONFIGURATION_EXIT, "/etc/passwd is a file"),
             (["magent", "-p", "0", *server], USAGE_EXIT, "nobody could connect"),
             (["magent", "-D", "-x", *server], USAGE_EXIT, "-x"),
             (["magent", *server, "-b", str(farm.other.endpoint)], USAGE_EXIT, "is a primary, too"),
