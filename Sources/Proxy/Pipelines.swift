@@ -63,7 +63,9 @@ extension LaneNode {
         }
         noteStats(.general, of: server, reply, bytes)
         let startedAt = time - min(time, uptime)
-        meet(server, incarnation: Array("\(pid).\(startedAt)".utf8), startedAt: startedAt, time: time)
+        // It may have said so long ago: this lane was paused, or the answer was late. It is no later there now than this.
+        let sinceAsked = (monotonic - min(server.askedAt, monotonic) + 999_999) / 1_000_000
+        meet(server, incarnation: Array("\(pid).\(startedAt)".utf8), startedAt: startedAt, time: time + sinceAsked)
     }
 
     private func decimal(_ bytes: UnsafeRawBufferPointer) -> UInt64? {

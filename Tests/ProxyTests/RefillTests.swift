@@ -211,6 +211,22 @@ import Testing
         #expect(bench.node.servers[1].recoveringFrom == [])
     }
 
+    @Test("A flush is as late as when it is asked for, though the server told its time before this lane was paused (seed 710111)")
+    func flushedAfterAPause() {
+        let bench = Bench.serving(Self.plan)
+        let server = bench.node.servers[1]
+        server.missEverything()
+        bench.lose(bench.backend("backup1"))
+        bench.advance(milliseconds: 1_000)
+        bench.step(.connected(bench.backend("backup1")))
+        bench.settle()
+        bench.pause(milliseconds: 5_500)
+        bench.answer("backup1", "STAT pid 1\r\nSTAT uptime 10\r\nSTAT time 1010\r\nEND\r\n")
+        #expect(bench.commands("backup1").hasSuffix("flush_all\r\n"))
+        // Else a sibling's refill of meanwhile would be taken for one that came after it.
+        #expect(server.emptied >= bench.node.stampOfEmptying(at: 1_016))
+    }
+
     @Test("A server that is flushed now is so after all that is known, though others' clocks are ahead of its own")
     func flushedAfterAll() {
         let bench = Bench.serving(Self.plan)
