@@ -66,6 +66,7 @@ extension LaneNode {
         guard waitsForCeiling else { return }
         if clock.floorForLaterTicks(at: now) < durableCeiling {
             (waitsForCeiling, ceilingsTooLow) = (false, 0)
+            giveRoom()
             drainAll()
         } else if durableCeiling > before, log.hasRoom(forBytes: 4_096, owed: owedBytes) {
             ceilingsTooLow += 1
