@@ -56,9 +56,10 @@ public final class SegmentFiles: Sendable {
         var address = flushed
         while !pending.isEmpty {
             let within = address.within(segmentBytes: segmentBytes)
-            let count = min(pending.count, segmentBytes - within)
+            let piece = pending.readable
+            let count = min(piece.count, segmentBytes - within)
             let file = file(of: address.segment(segmentBytes: segmentBytes))
-            try file.write(UnsafeRawBufferPointer(rebasing: pending.readable[..<count]), at: within)
+            try file.write(UnsafeRawBufferPointer(rebasing: piece[..<count]), at: within)
             pending.consume(count)
             address = address + count
         }

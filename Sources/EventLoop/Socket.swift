@@ -103,14 +103,14 @@ public final class Socket {
         return failure == EAGAIN || failure == EINTR ? .nothing : .failed(failure)
     }
 
-    /// Writes once, as much as the socket takes, from the queue's front. While bytes are left, writable is reported.
+    /// Writes as much as the socket takes, piece by piece, from the queue's front. While bytes are left, writable is reported.
     public func write(from queue: ByteQueue) -> Sent {
         while !queue.isEmpty {
             let bytes = queue.readable
             let done = meridian_write(descriptor, bytes.baseAddress, bytes.count)
             if done >= 0 {
                 queue.consume(done)
-                if done == bytes.count { break }
+                if done == bytes.count { continue }
             } else {
                 let failure = Int32(truncatingIfNeeded: -done)
                 if failure == EINTR { continue }

@@ -4,17 +4,29 @@
 //     storage  |  consumed  |  readable …  |  free …  |
 //              0          start           end      capacity
 //
-// Unsafe memory is confined to this file: every access is checked against `start`, `end` and `capacity`.
+// A queue on its way out may hold large values that it shares with others: blocks, which stand between its own bytes. Then it is read
+// piece by piece (`ByteQueuePieces.swift`).
+//
+// Unsafe memory is confined to these files: every access is checked against `start`, `end` and `capacity`.
 
-/// A first-in, first-out queue of bytes with one contiguous readable region.
+import Glibc
+
+/// A first-in, first-out queue of bytes with one contiguous readable region, unless blocks were appended: then with several.
 ///
 /// A reference type on purpose: the core and its shell share one queue per direction without copying. It belongs to one
 /// loop and is never touched from another.
 public final class ByteQueue {
-    @usableFromInline private(set) var storage: UnsafeMutableRawPointer
-    @usableFromInline private(set) var capacity: Int
+    @usableFromInline var storage: UnsafeMutableRawPointer
+    @usableFromInline var capacity: Int
     @usableFromInline var start = 0
     @usableFromInline var end = 0
+    /// Unread bytes of blocks.
+    @usableFromInline var blockBytes = 0
+    /// The blocks, of which those before `firstBlock` have been read.
+    var blocks: [Block] = []
+    var firstBlock = 0
+    /// Own bytes in front of the last block.
+    var ownBytesBeforeBlocks = 0
 
     /// Buffers that grew past this give their memory back when they run empty.
     public static let idleBytesMax = 64 * 1024
@@ -22,30 +34,33 @@ public final class ByteQueue {
     /// An empty queue; it allocates at least `capacity` bytes at once.
     public init(capacity: Int = 0) {
         self.capacity = capacity
-        storage = .allocate(byteCount: max(capacity, 1), alignment: 16)
+        storage = HeapBytes.allocate(capacity)
     }
 
-    deinit { storage.deallocate() }
+    deinit { free(storage) }
 
     /// Bytes that can be read.
     @inlinable
-    public var count: Int { end - start }
+    public var count: Int { end - start + blockBytes }
     /// True when nothing can be read.
     @inlinable
-    public var isEmpty: Bool { start == end }
+    public var isEmpty: Bool { count == 0 }
 
-    /// Memory that it keeps from others: nothing while it is empty, and all that it allocated once that is much.
-    public var heldBytes: Int { isEmpty ? 0 : capacity > Self.idleBytesMax ? capacity : count }
-
-    /// The readable bytes. Valid until the next call that changes the queue: never stored, never escaped.
-    @inlinable
-    public var readable: UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(start: storage + start, count: end - start)
+    /// Memory that it keeps from others: nothing while it is empty, and all that it allocated once that is much; what it shares, whole.
+    public var heldBytes: Int {
+        isEmpty ? 0 : (capacity > Self.idleBytesMax ? capacity : end - start) + blockBytes
     }
 
-    /// The readable byte at an offset from the first.
+    /// The readable bytes; where blocks were appended, the first piece of them. Valid until the next call that changes the queue:
+    /// never stored, never escaped.
+    @inlinable
+    public var readable: UnsafeRawBufferPointer {
+        blockBytes == 0 ? UnsafeRawBufferPointer(start: storage + start, count: end - start) : firstPiece
+    }
+
+    /// The readable byte at an offset from the first; of a queue without blocks.
     public subscript(offset: Int) -> UInt8 {
-        precondition(offset >= 0 && offset < count, "ByteQueue offset \(offset) outside \(count)")
+        precondition(blockBytes == 0 && offset >= 0 && offset < count, "ByteQueue offset \(offset) outside \(count)")
         return storage.load(fromByteOffset: start + offset, as: UInt8.self)
     }
 
@@ -53,6 +68,7 @@ public final class ByteQueue {
     @inlinable
     public func consume(_ bytes: Int) {
         precondition(bytes >= 0 && bytes <= count, "ByteQueue consume \(bytes) of \(count)")
+        if blockBytes > 0 { return consumePieces(bytes) }
         start += bytes
         if start == end { runEmpty() }
     }
@@ -74,17 +90,17 @@ public final class ByteQueue {
     /// Gives back what an empty queue has allocated, for one that will not be needed soon; true when that was anything.
     public func giveBack() -> Bool {
         guard isEmpty, capacity > 0 else { return false }
-        storage.deallocate()
-        storage = .allocate(byteCount: 1, alignment: 16)
+        free(storage)
+        storage = HeapBytes.allocate(0)
         capacity = 0
         start = 0
         end = 0
         return true
     }
 
-    /// Drops bytes from the back: what was appended last and turned out not to be wanted.
+    /// Drops bytes from the back: what was appended last and turned out not to be wanted. Of a queue without blocks.
     public func truncate(to bytes: Int) {
-        precondition(bytes >= 0 && bytes <= count, "ByteQueue truncate to \(bytes) of \(count)")
+        precondition(blockBytes == 0 && bytes >= 0 && bytes <= count, "ByteQueue truncate to \(bytes) of \(count)")
         end = start + bytes
     }
 
@@ -179,9 +195,9 @@ public final class ByteQueue {
     /// Appends an integer's bytes, most significant first.
     public func append<Number: FixedWidthInteger>(bigEndian number: Number) { append(littleEndian: number.byteSwapped) }
 
-    /// Overwrites an integer that was appended earlier, `offset` bytes from the first readable one.
+    /// Overwrites an integer that was appended earlier, `offset` bytes from the first readable one. Of a queue without blocks.
     public func overwrite<Number: FixedWidthInteger>(littleEndian number: Number, at offset: Int) {
-        precondition(offset >= 0 && offset + MemoryLayout<Number>.size <= count, "ByteQueue overwrite at \(offset) of \(count)")
+        precondition(blockBytes == 0 && offset >= 0 && offset + MemoryLayout<Number>.size <= count, "ByteQueue overwrite at \(offset) of \(count)")
         storage.storeBytes(of: number.littleEndian, toByteOffset: start + offset, as: Number.self)
     }
 
@@ -199,10 +215,8 @@ public final class ByteQueue {
 
     private func reallocate(_ bytes: Int) {
         let used = end - start
-        let grown = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 16)
-        grown.copyMemory(from: storage + start, byteCount: used)
-        storage.deallocate()
-        storage = grown
+        if start > 0 { storage.copyMemory(from: storage + start, byteCount: used) }
+        storage = HeapBytes.resize(storage, to: bytes)
         capacity = bytes
         start = 0
         end = used

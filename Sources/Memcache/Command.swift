@@ -37,9 +37,18 @@ public enum Command {
         key: UnsafeRawBufferPointer, flags: UInt32, exptime: Int64, mode: StoreMode = .set, value: UnsafeRawBufferPointer,
         into queue: ByteQueue
     ) {
+        storeLine(key: key, flags: flags, exptime: exptime, mode: mode, valueBytes: value.count, into: queue)
+        queue.append(value)
+        queue.append("\r\n")
+    }
+
+    /// The line of `store`, behind which the value must follow with a CRLF.
+    public static func storeLine(
+        key: UnsafeRawBufferPointer, flags: UInt32, exptime: Int64, mode: StoreMode = .set, valueBytes: Int, into queue: ByteQueue
+    ) {
         let encoded = self.key("ms ", key, queue)
         queue.append(32)
-        queue.append(decimal: UInt64(value.count))
+        queue.append(decimal: UInt64(valueBytes))
         if encoded { queue.append(" b") }
         if flags != 0 {
             queue.append(" F")
@@ -54,8 +63,6 @@ public enum Command {
         case .add: queue.append(" ME")
         case .replace: queue.append(" MR")
         }
-        queue.append("\r\n")
-        queue.append(value)
         queue.append("\r\n")
     }
 

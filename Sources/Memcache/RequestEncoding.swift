@@ -12,6 +12,20 @@ extension Request {
             queue.append(UnsafeRawBufferPointer(rebasing: source[0..<bytes]))
             return
         }
+        encodeNewLine(from: source, replacement, into: queue)
+        if hasValue {
+            queue.append(value.of(source))
+            queue.append("\r\n")
+        }
+    }
+
+    /// Appends the request's line for a backend: without the data block, which is to follow with its CRLF.
+    public func encodeLine(from source: UnsafeRawBufferPointer, into queue: ByteQueue) {
+        if isPlain && !noreply { return queue.append(UnsafeRawBufferPointer(rebasing: source[0..<lineBytes])) }
+        encodeNewLine(from: source, nil, into: queue)
+    }
+
+    private func encodeNewLine(from source: UnsafeRawBufferPointer, _ replacement: UInt64?, into queue: ByteQueue) {
         switch verb {
         case .get, .gets, .gat, .gats: encodeRetrieval(source, queue)
         case .set, .add, .replace, .append, .prepend, .cas: encodeStorage(source, replacement, queue)
@@ -38,10 +52,6 @@ extension Request {
             preconditionFailure("\(verb) is answered by the proxy, never sent to a backend")
         }
         queue.append("\r\n")
-        if hasValue {
-            queue.append(value.of(source))
-            queue.append("\r\n")
-        }
     }
 
     /// The verb as it is written; `verbosity` and its like are written out above.

@@ -63,6 +63,14 @@ struct Expected: Slot {
     /// When it was queued, in monotonic microseconds.
     var at: UInt64
 
+    /// A client reads.
+    var isOfClient: Bool {
+        switch purpose {
+        case .read, .gather: true
+        default: false
+        }
+    }
+
     @inline(__always) static var vacant: Expected { Expected(purpose: .probe, shape: .line, sentBytes: 0, at: 0) }
 }
 

@@ -91,6 +91,8 @@ final class ClientSession {
     var waiting: Request?
     /// The same for a store that was refused, and whose key must go in its turn.
     var waitingRefusal: RefusedStore?
+    /// The request that is being sent on its way has been taken off the incoming bytes already.
+    private var isLifted = false
     /// Where the waiting command's key lives, if somebody has looked.
     private(set) var waitingAt: Place?
     /// The path that it was last refused, with writes under way.
@@ -168,8 +170,10 @@ final class ClientSession {
     /// It has yet to say who it is, and gets little until then.
     var isStranger: Bool { admission.map { !$0.isAdmitted } ?? false }
 
-    /// The latest request has been sent on its way, and its text is not needed any more.
-    func finishRequest() {
+    /// The latest request has been sent on its way: what has arrived of it is not needed any more.
+    func finish(_ request: Request, _ incoming: ByteQueue) {
+        if !isLifted { incoming.consume(translator?.packetBytes ?? request.bytes) }
+        isLifted = false
         text.removeAll()
         forgetPlace()
     }
@@ -202,8 +206,11 @@ final class ClientSession {
     /// What the latest request's spans point into.
     func source(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer { translator == nil ? bytes : text.readable }
 
-    /// How many incoming bytes the latest request was made of.
-    func incomingBytes(of request: Request) -> Int { translator?.packetBytes ?? request.bytes }
+    /// Takes the latest request's value with its CRLF, and all else of it, off where its spans point into.
+    func liftValue(of request: Request, off incoming: ByteQueue) -> ByteBlock {
+        isLifted = translator == nil
+        return (isLifted ? incoming : text).lift(request.bytes, behind: request.value.start)
+    }
 
     /// Nothing of it is held or held back: there is nothing to note once its commands were taken.
     var isUnremarkable: Bool {

@@ -66,8 +66,7 @@ extension LaneNode {
             if session.waitsOn { return nil }
             guard dispatch(parsed, session, session.source(bytes)) else { return nil }
             session.waiting = nil
-            incoming.consume(session.incomingBytes(of: parsed))
-            session.finishRequest()
+            session.finish(parsed, incoming)
             return parsed.work
         }
         if let refused = session.waitingRefusal {
@@ -82,8 +81,7 @@ extension LaneNode {
                 session.waiting = request
                 return nil
             }
-            incoming.consume(session.incomingBytes(of: request))
-            session.finishRequest()
+            session.finish(request, incoming)
             return request.work
         case .refused(let reply, let consume, let swallow, let close):
             counters.commandsRefused += 1
@@ -115,7 +113,7 @@ extension LaneNode {
         key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
         let write = Write(effect: .delete, shape: .meta, key: key, command: [UInt8](queue.readable))
         write.replyInstead = Array("\(refused.reply)".utf8)
-        submit(write, .client(session.connection, session.expectWrite(bytes: write.command.count, path: -1)))
+        submit(write, .client(session.connection, session.expectWrite(bytes: write.commandBytes, path: -1)))
         incoming.consume(refused.consume)
         session.swallow = refused.swallow
         return true
@@ -175,14 +173,20 @@ extension LaneNode {
             session.wait(at: place, on: path)
             return false
         }
-        request.encode(from: bytes, into: commandScratch)
+        let isShared = request.value.count >= configuration.sharedBytesMin && request.hasValue && !request.comparesCAS
+        if isShared {
+            request.encodeLine(from: bytes, into: commandScratch)
+        } else {
+            request.encode(from: bytes, into: commandScratch)
+        }
         let write = Write(
             effect: effect(of: request), shape: request.replyShape, key: key, command: [UInt8](commandScratch.readable))
-        // At once: of a large value there are enough copies.
         commandScratch.removeAll()
+        // `bytes` are not there any more from here on.
+        if isShared { write.block = session.liftValue(of: request, off: connections.incoming(session.connection)) }
         if request.hasValue {
             write.payloadCount = request.value.count
-            write.payloadStart = write.command.count - request.value.count - 2
+            write.payloadStart = write.commandBytes - request.value.count - 2
             write.clientFlags = request.flags
         }
         write.place = place
@@ -284,26 +288,35 @@ extension LaneNode {
     // MARK: Replies out
 
     /// A reply has arrived for a client: it goes out if it is the first in line, and so do those that waited for it.
-    func deliver(_ id: ConnectionID, _ number: UInt64, _ kind: ReplyKind, _ bytes: UnsafeRawBufferPointer) {
+    /// With a large value, `bytes` are the line before it.
+    func deliver(
+        _ id: ConnectionID, _ number: UInt64, _ kind: ReplyKind, _ bytes: UnsafeRawBufferPointer, with value: LargeValue? = nil
+    ) {
         guard let session = sessions[id] else { return }  // the client is gone
         precondition(number >= session.firstReply, "reply \(number) of \(id) is delivered twice")
         let place = Int(number - session.firstReply)
         session.noteAnswered(session.slots[place].role)
-        session.noteReply(bytes: bytes.count)
+        let replyBytes = bytes.count + (value?.block.count ?? 0)
+        session.noteReply(bytes: replyBytes)
         var mattersToMemory =
-            session.care.commandBytes >= Limits.countedReplyBytesMin || bytes.count >= Limits.countedReplyBytesMin
+            session.care.commandBytes >= Limits.countedReplyBytesMin || replyBytes >= Limits.countedReplyBytesMin
         session.care.commandBytes -= Int(session.slots[place].commandBytes)
         counters.end(session.slots[place].tally, kind)
-        let visible = visibleBytes(session, place, kind, bytes)
+        let visible = visiblePart(session, place, kind, bytes, value)
         session.slots[place].failed = kind.isError
         if place > 0 {
-            session.slots[place].bytes = Array(visible)
-            session.care.parkedReplyBytes += visible.count
+            var parked = Array(visible.bytes)
+            if let value { parked.append(contentsOf: value.block.bytes[..<visible.blockBytes]) }
+            session.slots[place].bytes = parked
+            session.care.parkedReplyBytes += parked.count
             if session.care.parkedReplyBytes >= Limits.countedReplyBytesMin { mattersToMemory = true }
         } else {
             let outgoing = connections.outgoing(id)
             let before = outgoing.count
-            if session.popFirst() { outgoing.append(visible) }
+            if session.popFirst() {
+                outgoing.append(visible.bytes)
+                if let value { outgoing.append(value.block, count: visible.blockBytes) }
+            }
             if session.care.parkedReplyBytes >= Limits.countedReplyBytesMin { mattersToMemory = true }
             while !session.slots.isEmpty, let next = session.slots[0].bytes {
                 session.care.parkedReplyBytes -= next.count
@@ -318,19 +331,27 @@ extension LaneNode {
         pumpLater(session)
     }
 
-    /// What of a reply the client is to see in this place.
-    private func visibleBytes(
-        _ session: ClientSession, _ place: Int, _ kind: ReplyKind, _ bytes: UnsafeRawBufferPointer
-    ) -> UnsafeRawBufferPointer {
-        if let exchange = session.slots[place].exchange { return packet(of: bytes, exchange) }
-        if session.slots[place].silence?.covers(kind) ?? false { return UnsafeRawBufferPointer(rebasing: bytes[0..<0]) }
-        guard session.slots[place].part == .oneOfMany else { return bytes }
+    /// What of a reply the client is to see in this place: of its bytes, and how many of a large value's block behind them.
+    private func visiblePart(
+        _ session: ClientSession, _ place: Int, _ kind: ReplyKind, _ bytes: UnsafeRawBufferPointer, _ value: LargeValue?
+    ) -> (bytes: UnsafeRawBufferPointer, blockBytes: Int) {
+        let blockBytes = value?.block.count ?? 0
+        if let exchange = session.slots[place].exchange {
+            guard let value else { return (packet(of: bytes, exchange), 0) }
+            packetScratch.removeAll()
+            BinaryReply.encodeFront(
+                flags: value.flags, cas: value.token, valueBytes: value.count, for: exchange, into: packetScratch)
+            return (packetScratch.readable, value.count)
+        }
+        let nothing = UnsafeRawBufferPointer(rebasing: bytes[0..<0])
+        if session.slots[place].silence?.covers(kind) ?? false { return (nothing, 0) }
+        guard session.slots[place].part == .oneOfMany else { return (bytes, blockBytes) }
         switch kind {
-        case .value:
-            return UnsafeRawBufferPointer(rebasing: bytes[0..<bytes.count - 5])  // without its END
-        case .end:
-            return UnsafeRawBufferPointer(rebasing: bytes[0..<0])
-        default: return bytes
+        // Without its END.
+        case .value where value != nil: return (bytes, blockBytes - 5)
+        case .value: return (UnsafeRawBufferPointer(rebasing: bytes[0..<bytes.count - 5]), 0)
+        case .end: return (nothing, 0)
+        default: return (bytes, blockBytes)
         }
     }
 

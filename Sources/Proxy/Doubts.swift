@@ -206,11 +206,12 @@ extension LaneNode {
             key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
             return Write(effect: .delete, shape: .meta, key: key, command: [UInt8](queue.readable))
         }
-        writeItem(key, content: .value, clientFlags: image.clientFlags, expiry: expiry, value: image.value, into: queue)
+        writeItem(key, content: .value, clientFlags: image.clientFlags, expiry: expiry, value: .own(image.value), into: queue)
         let start = queue.count - image.value.count - 2
         return Write(
             effect: .store, shape: .meta, key: key, command: [UInt8](queue.readable), payloadStart: start,
-            payloadCount: image.value.count, clientFlags: image.clientFlags, expiry: expiry)
+            payloadCount: image.value.count, clientFlags: image.clientFlags, expiry: expiry
+        ).sharing(from: configuration.sharedBytesMin)
     }
 
     /// True when the log takes whatever the site may hold of a key.

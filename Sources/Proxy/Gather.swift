@@ -17,8 +17,8 @@ final class Gather {
     enum Answer {
         case awaited
         case missed
-        /// Where its `VALUE` stands in what has been collected.
-        case found(start: Int, end: Int)
+        /// Where its `VALUE` stands in what has been collected; of a large one the line, behind which the block belongs.
+        case found(start: Int, end: Int, ByteBlock?)
     }
 
     let client: ConnectionID
@@ -33,6 +33,10 @@ final class Gather {
     /// Invariant: one for each key of the part; none once it has been handed over.
     private var answers: [Answer] = []
     private let collected = ByteQueue()
+    /// Bytes of large values, which are not copied there.
+    private var blockBytes = 0
+    /// Some of what is collected is shared.
+    var isShared: Bool { blockBytes > 0 }
     /// Servers that have not said all yet.
     var outstanding = 0
     /// An error, which ends the reply before the first key that it concerns.
@@ -71,19 +75,21 @@ final class Gather {
 
     func miss(_ key: Int) { answers[key - part.lowerBound] = .missed }
 
-    func find(_ key: Int, _ bytes: UnsafeRawBufferPointer) {
+    func find(_ key: Int, _ bytes: UnsafeRawBufferPointer, _ block: ByteBlock?) {
         let start = collected.count
         collected.append(bytes)
-        answers[key - part.lowerBound] = .found(start: start, end: collected.count)
+        blockBytes += block?.count ?? 0
+        answers[key - part.lowerBound] = .found(start: start, end: collected.count, block)
     }
 
     /// What the client is owed of the part so far.
-    var collectedBytes: Int { collected.count }
+    var collectedBytes: Int { collected.count + blockBytes }
 
     /// The client is gone.
     func abandon() {
         for place in answers.indices { answers[place] = .missed }
         collected.removeAll()
+        blockBytes = 0
     }
 
     func fail(_ key: Int, _ bytes: [UInt8]) {
@@ -98,6 +104,7 @@ final class Gather {
     func join(into queue: ByteQueue) -> ReplyKind {
         defer {
             collected.removeAll()
+            blockBytes = 0
             answers.removeAll(keepingCapacity: true)
         }
         for (place, answer) in answers.enumerated() {
@@ -105,8 +112,9 @@ final class Gather {
                 queue.append(failure.bytes)
                 return .serverError
             }
-            guard case .found(let start, let end) = answer else { continue }
+            guard case .found(let start, let end, let block) = answer else { continue }
             queue.append(UnsafeRawBufferPointer(rebasing: collected.readable[start..<end]))
+            if let block { queue.append(block) }
             hasValues = true
         }
         if isLast { queue.append("END\r\n") }
@@ -240,7 +248,9 @@ extension LaneNode {
     }
 
     /// A part of a reply has arrived.
-    func fragmentAnswered(_ server: BackendServer, _ fragment: Fragment, _ reply: Reply, _ bytes: UnsafeRawBufferPointer) {
+    func fragmentAnswered(
+        _ server: BackendServer, _ fragment: Fragment, _ reply: Reply, _ bytes: UnsafeRawBufferPointer, with value: LargeValue?
+    ) {
         let gather = fragment.gather
         if reply.kind == .value {
             guard let place = fragment.take(reply.key.of(bytes)) else {
@@ -249,7 +259,7 @@ extension LaneNode {
             if sessions[gather.client] == nil {
                 gather.abandon()
             } else {
-                collect(gather, place, shown(bytes, reply, from: server))
+                collect(gather, place, shown(bytes, reply, from: server), value?.block)
             }
             if server.isBackup && !fragment.fallback { noteBackupRead(Array(reply.key.of(bytes))) }
             return
@@ -266,10 +276,10 @@ extension LaneNode {
     }
 
     /// What is collected for a client is what it holds.
-    private func collect(_ gather: Gather, _ place: Int, _ bytes: UnsafeRawBufferPointer) {
-        gather.find(place, bytes)
+    private func collect(_ gather: Gather, _ place: Int, _ bytes: UnsafeRawBufferPointer, _ block: ByteBlock?) {
+        gather.find(place, bytes, block)
         guard let session = sessions[gather.client] else { return }
-        session.care.parkedReplyBytes += bytes.count
+        session.care.parkedReplyBytes += bytes.count + (block?.count ?? 0)
         if session.care.parkedReplyBytes >= Limits.countedReplyBytesMin { account(session) }
     }
 
@@ -327,22 +337,33 @@ extension LaneNode {
         counters.getMisses += UInt64((gather.isLast ? gather.count : gather.part.upperBound) - gather.part.lowerBound - found)
     }
 
-    /// The values of a part that is not the last leave at once.
-    private func sendPart(of gather: Gather, _ session: ClientSession) {
-        guard gather.collectedBytes > 0 else { return }
+    /// The values of a part leave at once, in their turn.
+    @discardableResult
+    private func sendPart(of gather: Gather, _ session: ClientSession) -> ReplyKind {
+        guard gather.collectedBytes > 0 else { return .end }
         session.care.parkedReplyBytes -= gather.collectedBytes
         session.noteReply(bytes: gather.collectedBytes)
         counters.bytesWritten &+= UInt64(gather.collectedBytes)
-        _ = gather.join(into: connections.outgoing(session.connection))
+        let kind = gather.join(into: connections.outgoing(session.connection))
         markDirty(session.connection)
         account(session)
+        return kind
     }
 
     private func answer(_ gather: Gather, _ session: ClientSession) {
+        let isShared = gather.isShared
+        if isShared, gather.reply == session.firstReply {
+            let kind = sendPart(of: gather, session)
+            return deliver(gather.client, gather.reply, kind, UnsafeRawBufferPointer(start: nil, count: 0))
+        }
         session.care.parkedReplyBytes -= gather.collectedBytes
         gatherScratch.removeAll()
         let kind = gather.join(into: gatherScratch)
-        deliver(gather.client, gather.reply, kind, gatherScratch.readable)
+        guard isShared else { return deliver(gather.client, gather.reply, kind, gatherScratch.readable) }
+        // Out of turn, everything waits as one.
+        let whole = gatherScratch.bytes(at: 0, count: gatherScratch.count)
+        gatherScratch.removeAll()
+        whole.withUnsafeBytes { deliver(gather.client, gather.reply, kind, $0) }
     }
 }
 

@@ -38,15 +38,22 @@ extension LaneNode {
 
     /// Appends the command that makes an item what a record says: a store, a delete, or a touch.
     func writeItem(
-        _ key: [UInt8], content: Content, clientFlags: UInt32, expiry: UInt64, value: [UInt8], mode: StoreMode = .set,
+        _ key: [UInt8], content: Content, clientFlags: UInt32, expiry: UInt64, value: ItemValue, mode: StoreMode = .set,
         into queue: ByteQueue
     ) {
         key.withUnsafeBytes { key in
             switch content {
             case .value where !expired(expiry):
-                value.withUnsafeBytes {
-                    Command.store(
-                        key: key, flags: clientFlags, exptime: exptime(until: expiry), mode: mode, value: $0, into: queue)
+                let exptime = exptime(until: expiry)
+                switch value {
+                case .own(let value):
+                    value.withUnsafeBytes {
+                        Command.store(key: key, flags: clientFlags, exptime: exptime, mode: mode, value: $0, into: queue)
+                    }
+                case .shared(let block):
+                    Command.storeLine(
+                        key: key, flags: clientFlags, exptime: exptime, mode: mode, valueBytes: value.count, into: queue)
+                    queue.append(block)
                 }
             case .touch where !expired(expiry): Command.touch(key: key, exptime: exptime(until: expiry), into: queue)
             case .value, .touch, .tombstone: Command.delete(key: key, into: queue)

@@ -49,7 +49,7 @@ extension LaneNode {
             let touch = Operation(
                 kind: .landing, key: record.key, version: record.version, effect: .touch, content: .touch, completion: .nobody,
                 at: keyWork.place)
-            logApplied(touch, record)
+            logApplied(touch, record, .none)
             counters.recordsApplied += 1
             return landTop(record.key, requester)
         }
@@ -95,7 +95,8 @@ extension LaneNode {
             content: record.content, completion: .nobody, at: keyWork.place)
         operation.decided = true
         operation.requesters = [requester]
-        logApplied(operation, record)
+        let value = ItemValue(record.value, sharedBytesMin: configuration.sharedBytesMin)
+        logApplied(operation, record, value)
         counters.recordsApplied += assertion ? 0 : 1
         if record.key == allKeys { return landBarrier(operation, keyWork) }
         let (content, expiry) = merged(operation, record)
@@ -110,8 +111,7 @@ extension LaneNode {
             keyWork.noteSent(record.version, content, to: server)
             ask(servers[server], .landing(operation), .meta) { queue in
                 writeItem(
-                    record.key, content: content, clientFlags: record.clientFlags, expiry: expiry, value: record.value,
-                    into: queue)
+                    record.key, content: content, clientFlags: record.clientFlags, expiry: expiry, value: value, into: queue)
             }
         }
         landedIfDone(operation)
@@ -123,12 +123,16 @@ extension LaneNode {
         return true
     }
 
-    private func logApplied(_ operation: Operation, _ record: ReplicatedRecord) {
-        let entry = LogRecord(
-            kind: .applied, content: record.content, flags: recordFlags(record.key), version: record.version,
-            clientFlags: record.clientFlags, expiryMicroseconds: record.expiry, reference: record.position.raw, key: record.key,
-            payload: record.value)
-        operation.intent = log.append(entry)
+    private func logApplied(_ operation: Operation, _ record: ReplicatedRecord, _ value: ItemValue) {
+        let flags = recordFlags(record.key)
+        operation.intent = record.key.withUnsafeBytes { key in
+            value.withBytes { payload in
+                log.append(
+                    kind: .applied, content: record.content, flags: flags, version: record.version,
+                    clientFlags: record.clientFlags, expiryMicroseconds: record.expiry, reference: record.position.raw, key: key,
+                    payload: payload, of: value.block)
+            }
+        }
         lastWriteAt = operation.intent
         operation.intentBytes = UInt32(LogRecord.encodedBytes(keyBytes: record.key.count, payloadBytes: record.value.count))
         if record.content == .touch {
@@ -211,8 +215,8 @@ extension LaneNode {
     /// Reads one record of the own log: from what is not yet written out, or from the disk.
     func readRecord(_ offset: LogOffset, bytes: Int, for purpose: LogReadPurpose) {
         if offset >= log.flushed {
-            let place = Int(offset.raw - log.flushed.raw)
-            let decoded = try? LogRecord.decode(log.pending.readable, at: place, address: offset)
+            let written = log.pending.bytes(at: Int(offset.raw - log.flushed.raw), count: bytes)
+            let decoded = written.withUnsafeBytes { try? LogRecord.decode($0, at: 0, address: offset) }
             return recordRead(decoded?.record, purpose)
         }
         let asked = logReads[offset] != nil

@@ -13,9 +13,14 @@ public struct LaneConfiguration: Sendable {
     public let identity: PeerIdentity
     /// Known bugs to exhibit; the simulator's.
     public let planted: PlantedBugs
+    /// From how many bytes on values are shared by whom they go to, instead of copied.
+    public let sharedBytesMin: Int
 
     /// Finds the lane in the federation. The names must exist: the configuration was checked before.
-    public init(federation: Federation, site: Site, proxy: String, lane: Int, planted: PlantedBugs = []) {
+    public init(
+        federation: Federation, site: Site, proxy: String, lane: Int, planted: PlantedBugs = [],
+        sharedBytesMin: Int = ByteQueue.idleBytesMax
+    ) {
         guard let here = federation.sites.first(where: { $0.name == site.name }),
             let own = here.proxies.first(where: { $0.name == proxy })
         else { preconditionFailure("proxy \(proxy) is not at site \(site.name) of federation \(federation.name)") }
@@ -25,6 +30,7 @@ public struct LaneConfiguration: Sendable {
         laneID = LaneID(site: SiteID(here.id), proxy: own.id, lane: UInt8(lane))
         identity = PeerIdentity(federation: federation.name, site: site.name, proxy: proxy)
         self.planted = planted
+        self.sharedBytesMin = sharedBytesMin
     }
 
     /// The own site, as the shared file has it.

@@ -97,6 +97,8 @@ public final class LaneNode {
     let commandScratch = ByteQueue()
     /// The reply to a retrieval of many keys, for the moment.
     let gatherScratch = ByteQueue()
+    /// The first line of a reply with a large value, for the moment.
+    let headScratch = ByteQueue()
     /// A reply with its CAS value tagged, for the moment.
     let tokenScratch = ByteQueue()
     /// A reply as a packet of the binary protocol, for the moment.

@@ -58,7 +58,7 @@ extension LaneNode {
     func outcomeBytesMax(_ write: Write) -> Int {
         var payload = 0
         if write.effect.readsBack {
-            payload = min(write.command.count + configuration.federation.itemBytesMax, 1 << 27)
+            payload = min(write.commandBytes + configuration.federation.itemBytesMax, 1 << 27)
         } else if !write.effect.isCertain {
             payload = write.payloadCount
         }

@@ -51,7 +51,7 @@ extension LaneNode {
         case .stored, .hd, .number, .va:
             if let image, image.isStale {
                 operation.content = .tombstone
-                commitImage(operation, content: .tombstone, clientFlags: 0, expiry: 0, value: [], kind, held.bytes)
+                commitImage(operation, content: .tombstone, clientFlags: 0, expiry: 0, value: .none, kind, held.bytes)
             } else if let image, image.isTooLarge {
                 // It grew beyond what this federation carries: it goes, here and everywhere.
                 counters.recordsRefused += 1
@@ -96,7 +96,7 @@ extension LaneNode {
         if !write.effect.isCertain {
             return commitImage(
                 operation, content: operation.content, clientFlags: write.clientFlags, expiry: write.expiry,
-                value: operation.content == .value ? Array(write.payload) : [], kind, bytes)
+                value: operation.content == .value ? write.value : .none, kind, bytes)
         }
         operation.decided = true
         settleOwed(operation)
@@ -106,14 +106,15 @@ extension LaneNode {
         let isValue = operation.content == .value
         committedRecord(
             operation, clientFlags: write.clientFlags, expiry: write.expiry, valueBytes: isValue ? write.payloadCount : 0,
-            isValue ? Array(write.payload) : [])
+            isValue ? write.value.bytes : [])
         answerClient(operation, kind, write.replyInstead ?? bytes)
     }
 
     private func commitValue(_ operation: Operation, _ image: PostImage, _ kind: ReplyKind, _ bytes: [UInt8]) {
         operation.content = .value
         commitImage(
-            operation, content: .value, clientFlags: image.clientFlags, expiry: image.expiry, value: image.value, kind, bytes)
+            operation, content: .value, clientFlags: image.clientFlags, expiry: image.expiry,
+            value: ItemValue(image.value, sharedBytesMin: configuration.sharedBytesMin), kind, bytes)
     }
 
     private func commitTombstone(_ operation: Operation, _ kind: ReplyKind, _ bytes: [UInt8]) {
@@ -130,22 +131,26 @@ extension LaneNode {
                 operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
             }
         }
-        commitImage(operation, content: .tombstone, clientFlags: 0, expiry: 0, value: [], kind, bytes)
+        commitImage(operation, content: .tombstone, clientFlags: 0, expiry: 0, value: .none, kind, bytes)
     }
 
     /// Commits an outcome that the intent did not hold, and brings it to the key's other server.
     private func commitImage(
-        _ operation: Operation, content: Content, clientFlags: UInt32, expiry: UInt64, value: [UInt8], _ kind: ReplyKind,
+        _ operation: Operation, content: Content, clientFlags: UInt32, expiry: UInt64, value: ItemValue, _ kind: ReplyKind,
         _ bytes: [UInt8]
     ) {
         operation.decided = true
         settleOwed(operation)
         operation.position = nextPosition(operation.key)
-        let record = LogRecord(
-            kind: .commitValue, content: content, flags: recordFlags(operation.key), position: operation.position,
-            version: operation.version, clientFlags: clientFlags, expiryMicroseconds: expiry, reference: operation.intent.raw,
-            key: operation.key, payload: value)
-        let offset = log.append(record)
+        let flags = recordFlags(operation.key)
+        let offset = operation.key.withUnsafeBytes { key in
+            value.withBytes { payload in
+                log.append(
+                    kind: .commitValue, content: content, flags: flags, position: operation.position, version: operation.version,
+                    clientFlags: clientFlags, expiryMicroseconds: expiry, reference: operation.intent.raw, key: key,
+                    payload: payload, of: value.block)
+            }
+        }
         lastWriteAt = offset
         if content == .touch {
             operation.touchExpiry = expiry
@@ -155,7 +160,7 @@ extension LaneNode {
                 operation.key, version: operation.version, content: content, expiry: expiry, holder: laneID, offset: offset,
                 recordBytes: UInt32(LogRecord.encodedBytes(keyBytes: operation.key.count, payloadBytes: value.count)))
         }
-        committedRecord(operation, clientFlags: clientFlags, expiry: expiry, valueBytes: value.count, value)
+        committedRecord(operation, clientFlags: clientFlags, expiry: expiry, valueBytes: value.count, value.bytes)
         if let effect = operation.write?.effect, !effect.isCertain {
             sendOutcome(operation, clientFlags: clientFlags, expiry: expiry, value: value)
         }
@@ -163,7 +168,7 @@ extension LaneNode {
     }
 
     /// The outcome of a conditional or derived write, for the server that did not decide it.
-    private func sendOutcome(_ operation: Operation, clientFlags: UInt32, expiry: UInt64, value: [UInt8]) {
+    private func sendOutcome(_ operation: Operation, clientFlags: UInt32, expiry: UInt64, value: ItemValue) {
         let keyWork = workFor(operation.key)
         // A touch that came while the authority was asked is there already, and did not touch this value.
         let ends = takeTouch(operation, instead: expiry)

@@ -153,13 +153,12 @@ extension LaneNode {
         let certain = write.effect.isCertain
         let flags = recordFlags(write.key)
         operation.intent = write.key.withUnsafeBytes { key in
-            write.command.withUnsafeBytes { command in
-                let payload = UnsafeRawBufferPointer(
-                    rebasing: command[write.payloadStart..<write.payloadStart + (certain ? write.payloadCount : 0)])
-                return log.append(
+            write.withPayload { payload in
+                log.append(
                     kind: certain ? .intent : .derivedIntent, content: operation.content, flags: flags,
-                    version: operation.version,
-                    clientFlags: write.clientFlags, expiryMicroseconds: write.expiry, key: key, payload: payload)
+                    version: operation.version, clientFlags: write.clientFlags, expiryMicroseconds: write.expiry, key: key,
+                    payload: certain ? payload : UnsafeRawBufferPointer(rebasing: payload[..<0]),
+                    of: certain ? write.block : nil)
             }
         }
         lastWriteAt = operation.intent
@@ -191,7 +190,7 @@ extension LaneNode {
             if write.comparesCAS {
                 Token.append(write.command, tag: servers[server].tag, into: queue)
             } else {
-                queue.append(write.command)
+                write.append(to: queue)
             }
         }
         guard write.effect.readsBack else { return }
@@ -208,7 +207,7 @@ extension LaneNode {
             if servers[server].acceptsWrites {
                 operation.outstanding += 1
                 keyWork.noteSent(operation.version, operation.content, to: server)
-                ask(servers[server], .landing(operation), write.shape) { $0.append(write.command) }
+                ask(servers[server], .landing(operation), write.shape) { write.append(to: $0) }
             } else {
                 noteMissed(servers[server], write.key, .missed)
             }

@@ -21,7 +21,7 @@ extension LaneNode {
         var sentBytes = 0
         if keeping {
             sentBytes = outgoing.count - before
-            server.sent.append(UnsafeRawBufferPointer(rebasing: outgoing.readable[before...]))
+            server.sent.append(outgoing.last(sentBytes))
         }
         server.askedAt = monotonic
         server.expected.append(Expected(purpose: purpose, shape: shape, sentBytes: sentBytes, at: monotonic))
@@ -231,7 +231,7 @@ extension LaneNode {
             // Whatever it did stays where it is, and is nobody else's business.
             abort(operation, .serverError, unknownReply(server))
         } else if isPlanted(.derivedRetried), let other = operation.place.both.first(where: { servers[$0].acceptsWrites }) {
-            ask(servers[other], .write(operation), write.shape) { $0.append(write.command) }
+            ask(servers[other], .write(operation), write.shape) { write.append(to: $0) }
             return
         } else {
             inDoubt(server, operation)
@@ -284,13 +284,31 @@ extension LaneNode {
                 // A value of a retrieval of many keys is one part of a reply.
                 let isPart = shape == .values && reply.kind == .value
                 let expected = isPart ? server.expected[0] : server.expected.removeFirst()
+                if reply.value.count >= configuration.sharedBytesMin, expected.isOfClient, reply.kind == .value || reply.kind == .va {
+                    takeLargeReply(server, expected, reply, incoming)
+                    continue
+                }
                 takeReply(server, expected, reply, UnsafeRawBufferPointer(rebasing: bytes[0..<reply.bytes]))
                 if server.connection == connection { incoming.consume(reply.bytes) }
             }
         }
     }
 
-    private func takeReply(_ server: BackendServer, _ expected: Expected, _ reply: Reply, _ bytes: UnsafeRawBufferPointer) {
+    /// A large value goes to its client in the memory in which it arrived.
+    private func takeLargeReply(_ server: BackendServer, _ expected: Expected, _ reply: Reply, _ incoming: ByteQueue) {
+        headScratch.removeAll()
+        headScratch.append(UnsafeRawBufferPointer(rebasing: incoming.readable[..<reply.headBytes]))
+        let value = LargeValue(
+            block: incoming.lift(reply.bytes, behind: reply.headBytes), count: reply.value.count, flags: reply.flags,
+            token: Token.shown(reply.cas, tag: server.tag))
+        takeReply(server, expected, reply, headScratch.readable, with: value)
+    }
+
+    /// `bytes` are the whole reply, or its first line where what follows is a large value.
+    private func takeReply(
+        _ server: BackendServer, _ expected: Expected, _ reply: Reply, _ bytes: UnsafeRawBufferPointer,
+        with value: LargeValue? = nil
+    ) {
         switch expected.purpose {
         case .read(let client, let number, let fallback):
             let missed = reply.kind == .end || reply.kind == .en
@@ -298,10 +316,10 @@ extension LaneNode {
                 askOther(than: server, client, number, expected)
             } else {
                 if server.isBackup && !fallback && !missed && expected.shape != .stats { noteBackupRead(server, expected) }
-                deliver(client, number, reply.kind, shown(bytes, reply, from: server))
+                deliver(client, number, reply.kind, shown(bytes, reply, from: server), with: value)
             }
             server.sent.consume(expected.sentBytes)
-        case .gather(let fragment): fragmentAnswered(server, fragment, reply, bytes)
+        case .gather(let fragment): fragmentAnswered(server, fragment, reply, bytes, with: value)
         case .write(let operation):
             authorityAnswered(operation, reply.kind, ReplyText.kept(shown(bytes, reply, from: server), reply.kind))
             if operation.decided && !operation.aborted { noteLanded(server, operation, reply) }

@@ -46,7 +46,7 @@ extension LaneNode {
             let write = Write(
                 effect: .touch, shape: .retrieval, key: Array(span.of(bytes)), command: [UInt8](queue.readable),
                 exptime: request.exptime)
-            let reply = session.expectWrite(bytes: write.command.count, path: -1, part: .oneOfMany, tally: .touch)
+            let reply = session.expectWrite(bytes: write.commandBytes, path: -1, part: .oneOfMany, tally: .touch)
             submit(write, .client(session.connection, reply))
         }
         session.keysLeft = keys.rest

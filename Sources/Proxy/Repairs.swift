@@ -82,9 +82,8 @@ extension LaneNode {
         copiesUnderWay -= 1
         ask(target, .landing(operation), .meta) { queue in
             writeItem(
-                operation.key, content: .value, clientFlags: image.clientFlags, expiry: image.expiry, value: image.value,
-                mode: .add,
-                into: queue)
+                operation.key, content: .value, clientFlags: image.clientFlags, expiry: image.expiry, value: .own(image.value),
+                mode: .add, into: queue)
         }
     }
 

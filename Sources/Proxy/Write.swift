@@ -34,9 +34,11 @@ final class Write {
     var effect: WriteEffect
     let shape: ReplyShape
     let key: [UInt8]
-    /// The command, its data block included.
+    /// The command, its data block included unless that is large.
     let command: [UInt8]
-    /// Where the payload is in the command.
+    /// A large value with its CRLF, which follows the command: shared by everybody to whom it goes.
+    var block: ByteBlock?
+    /// Where the payload is in the command and its block.
     var payloadStart: Int
     var payloadCount: Int
     var clientFlags: UInt32
@@ -51,7 +53,25 @@ final class Write {
     /// Answered instead of memcached's reply: a value over the limit deletes what was there and says so.
     var replyInstead: [UInt8]?
 
-    var payload: ArraySlice<UInt8> { command[payloadStart..<payloadStart + payloadCount] }
+    /// Bytes of the command and its data block.
+    var commandBytes: Int { command.count + (block?.count ?? 0) }
+
+    /// The value, as it goes on.
+    var value: ItemValue {
+        if let block { return .shared(block) }
+        return .own(Array(command[payloadStart..<payloadStart + payloadCount]))
+    }
+
+    /// Appends the command with its data block, as a server gets it.
+    func append(to queue: ByteQueue) {
+        queue.append(command)
+        if let block { queue.append(block) }
+    }
+
+    func withPayload<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        if let block { return body(UnsafeRawBufferPointer(rebasing: block.bytes[..<payloadCount])) }
+        return command.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[payloadStart..<payloadStart + payloadCount])) }
+    }
 
     init(
         effect: WriteEffect, shape: ReplyShape, key: [UInt8], command: [UInt8], payloadStart: Int = 0, payloadCount: Int = 0,
@@ -68,6 +88,18 @@ final class Write {
         self.exptime = exptime
     }
 
+    /// The same with its value in a block of its own if that has so many bytes. (A command with a CAS value is written anew for each
+    /// server, and stays whole.)
+    func sharing(from sharedBytesMin: Int) -> Write {
+        guard payloadCount >= sharedBytesMin, !comparesCAS else { return self }
+        let line = Array(command[..<payloadStart])
+        let write = Write(
+            effect: effect, shape: shape, key: key, command: line, payloadStart: payloadStart, payloadCount: payloadCount,
+            clientFlags: clientFlags, expiry: expiry, exptime: exptime)
+        write.block = command.withUnsafeBytes { ByteBlock(copying: UnsafeRawBufferPointer(rebasing: $0[payloadStart...])) }
+        return write
+    }
+
     /// A barrier: everything older is gone, at every site.
     static var barrier: Write { Write(effect: .delete, shape: .line, key: allKeys, command: Array("flush_all\r\n".utf8)) }
 
@@ -75,12 +107,12 @@ final class Write {
     var forwarded: ForwardedWrite {
         ForwardedWrite(
             effect: effect.rawValue, shape: shape.wireCode, clientFlags: clientFlags, exptime: exptime ?? 0, key: key,
-            command: command,
+            command: block.map { command + $0.bytes } ?? command,
             payloadStart: UInt32(payloadStart), payloadCount: UInt32(payloadCount))
     }
 
-    /// As it arrived at the owner; nil when a field makes no sense.
-    static func arrived(_ forwarded: ForwardedWrite) -> Write? {
+    /// As it arrived at the owner, who shares values from so many bytes on; nil when a field makes no sense.
+    static func arrived(_ forwarded: ForwardedWrite, sharedBytesMin: Int) -> Write? {
         guard let effect = WriteEffect(rawValue: forwarded.effect), let shape = ReplyShape(wireCode: forwarded.shape) else {
             return nil
         }
@@ -90,7 +122,7 @@ final class Write {
             payloadStart: Int(forwarded.payloadStart),
             payloadCount: Int(forwarded.payloadCount), clientFlags: forwarded.clientFlags, exptime: forwarded.exptime)
         write.comparesCAS = !effect.isCertain && effect != .touch && Token.isCompared(by: write.command)
-        return write
+        return write.sharing(from: sharedBytesMin)
     }
 }
 

@@ -264,7 +264,7 @@ extension World {
         let partial = count > 400 && random.chance(0.1)
         if partial { count = 1 + random.below(count - 1) }
         if place.link.ends[place.side].open {
-            send(bytes: [UInt8](queue.readable[..<count]), over: place.link, from: place.side)
+            send(bytes: queue.bytes(at: 0, count: count), over: place.link, from: place.side)
         }
         queue.consume(count)
         if partial {
@@ -279,7 +279,7 @@ extension World {
         if flushing {
             let queue = node.connections.outgoing(id)
             if !queue.isEmpty, place.link.ends[place.side].open {
-                send(bytes: [UInt8](queue.readable), over: place.link, from: place.side)
+                send(bytes: queue.bytes(at: 0, count: queue.count), over: place.link, from: place.side)
             }
         }
         if flushing { close(place.link, side: place.side, reason: "closed by peer") } else { abort(place.link, side: place.side) }
@@ -292,11 +292,13 @@ extension World {
 extension World {
     private func writeLog(_ host: LaneHost, _ node: LaneNode) {
         let pending = node.log.pending
-        guard !pending.isEmpty else { return }
-        if !host.disk.write(pending.readable, at: node.log.flushed.raw) {
-            violate(.seamIsKept, "\(host.name) writes the log at \(node.log.flushed), where no segment was prepared")
+        while !pending.isEmpty {
+            let piece = pending.readable
+            if !host.disk.write(piece, at: node.log.flushed.raw) {
+                violate(.seamIsKept, "\(host.name) writes the log at \(node.log.flushed), where no segment was prepared")
+            }
+            pending.consume(piece.count)
         }
-        pending.consume(pending.count)
     }
 
     private func sync(_ host: LaneHost, upTo offset: LogOffset) {

@@ -123,12 +123,13 @@ public struct LogWriter {
         }
     }
 
-    /// Appends a record of bytes that somebody else owns, and returns its address.
+    /// Appends a record of bytes that somebody else owns, and returns its address. A payload that begins a block is shared with it,
+    /// and not copied.
     @discardableResult
     public mutating func append(
         kind: RecordKind, content: Content = .none, flags: RecordFlags = [], position: Position = .zero,
         version: Version = .zero, clientFlags: UInt32 = 0, expiryMicroseconds: UInt64 = 0, reference: UInt64 = 0,
-        key: UnsafeRawBufferPointer, payload: UnsafeRawBufferPointer
+        key: UnsafeRawBufferPointer, payload: UnsafeRawBufferPointer, of block: ByteBlock? = nil
     ) -> LogOffset {
         precondition(key.count <= LogFormat.keyBytesMax, "log key of \(key.count) bytes")
         precondition(payload.count <= LogFormat.payloadBytesMax, "log payload of \(payload.count) bytes")
@@ -142,7 +143,13 @@ public struct LogWriter {
         if target.segment != segment { fillSegment() }
         if tail.within(segmentBytes: segmentBytes) == 0 { beginSegment() }
         endsInProof = false
-        return encode(head, key: key, payload: payload)
+        return encode(head) { address, queue in
+            if let block {
+                RecordCoding.encode(head, at: address, key: key, payload: block, into: queue)
+            } else {
+                RecordCoding.encode(head, at: address, key: key, payload: payload, into: queue)
+            }
+        }
     }
 
     /// True when everything is on the disk and no record says so yet: an idle lane then calls `appendProof` (`Docs/log-format.md` section 6).
@@ -157,9 +164,10 @@ public struct LogWriter {
         endsInProof = true
     }
 
-    private mutating func encode(_ head: RecordHead, key: UnsafeRawBufferPointer, payload: UnsafeRawBufferPointer) -> LogOffset {
+    @inline(__always)
+    private mutating func encode(_ head: RecordHead, _ record: (LogOffset, ByteQueue) -> Void) -> LogOffset {
         let offset = tail
-        RecordCoding.encode(head, at: offset, key: key, payload: payload, into: pending)
+        record(offset, pending)
         tail = offset + head.paddedBytes
         let rest = segmentBytes - tail.within(segmentBytes: segmentBytes)
         if rest < LogFormat.headBytes {
@@ -178,7 +186,9 @@ public struct LogWriter {
             keyBytes: header.key.count, clientFlags: header.clientFlags, position: header.position, version: header.version,
             expiryMicroseconds: 0, reference: header.reference, synced: synced)
         header.key.withUnsafeBytes { key in
-            _ = encode(head, key: key, payload: UnsafeRawBufferPointer(start: nil, count: 0))
+            _ = encode(head) {
+                RecordCoding.encode(head, at: $0, key: key, payload: UnsafeRawBufferPointer(start: nil, count: 0), into: $1)
+            }
         }
     }
 
@@ -188,9 +198,6 @@ public struct LogWriter {
         let head = RecordHead(
             length: rest, kind: .pad, content: .none, flags: [], keyBytes: 0, clientFlags: 0, position: .zero, version: .zero,
             expiryMicroseconds: 0, reference: 0, synced: synced)
-        let zeros = [UInt8](repeating: 0, count: rest - LogFormat.headBytes)
-        zeros.withUnsafeBytes { payload in
-            _ = encode(head, key: UnsafeRawBufferPointer(start: nil, count: 0), payload: payload)
-        }
+        _ = encode(head) { RecordCoding.encodeZeros(head, at: $0, into: $1) }
     }
 }

@@ -45,6 +45,50 @@ enum RecordCoding {
         // Everything below stays within `paddedBytes`, which the line above has seen to. One reservation for the whole record
         // instead of a queue call for each field: this is the log's hot path.
         let room = UnsafeMutableRawBufferPointer(rebasing: place[..<head.paddedBytes])
+        let payloadStart = storeFields(head, at: address, key: key, room)
+        UnsafeMutableRawBufferPointer(rebasing: room[payloadStart..<head.length]).copyMemory(from: payload)
+        for padding in head.length..<head.paddedBytes { room[padding] = 0 }
+        let checksum = CRC32C.checksum(UnsafeRawBufferPointer(rebasing: room[8..<head.length]))
+        store(UInt64(head.length) | UInt64(checksum) << 32, room, 0)
+        queue.commit(head.paddedBytes)
+    }
+
+    /// The same for a payload that is not copied: the first bytes of a block.
+    static func encode(
+        _ head: RecordHead, at address: LogOffset, key: UnsafeRawBufferPointer, payload block: ByteBlock, into queue: ByteQueue
+    ) {
+        let payload = UnsafeRawBufferPointer(rebasing: block.bytes[..<head.payloadBytes])
+        encodeFront(head, at: address, key: key, into: queue) { CRC32C.checksum(payload, seed: $0) }
+        queue.append(block, count: payload.count)
+        queue.append(zeros: head.paddedBytes - head.length)
+    }
+
+    /// The same for a payload of zeros.
+    static func encodeZeros(_ head: RecordHead, at address: LogOffset, into queue: ByteQueue) {
+        encodeFront(head, at: address, key: UnsafeRawBufferPointer(start: nil, count: 0), into: queue) {
+            CRC32C.checksum(zeros: head.payloadBytes, seed: $0)
+        }
+        queue.append(sharedZeros: head.payloadBytes)
+        queue.append(zeros: head.paddedBytes - head.length)
+    }
+
+    /// Appends what stands before a payload; `continued` goes on with the checksum of it over the payload.
+    private static func encodeFront(
+        _ head: RecordHead, at address: LogOffset, key: UnsafeRawBufferPointer, into queue: ByteQueue, continued: (UInt32) -> UInt32
+    ) {
+        let bytes = LogFormat.headBytes + key.count
+        let room = UnsafeMutableRawBufferPointer(rebasing: queue.reserve(bytes)[..<bytes])
+        _ = storeFields(head, at: address, key: key, room)
+        let checksum = continued(CRC32C.checksum(UnsafeRawBufferPointer(rebasing: room[8...])))
+        store(UInt64(head.length) | UInt64(checksum) << 32, room, 0)
+        queue.commit(bytes)
+    }
+
+    /// Everything up to the payload but length and checksum; returns where the payload begins.
+    @inline(__always)
+    private static func storeFields(
+        _ head: RecordHead, at address: LogOffset, key: UnsafeRawBufferPointer, _ room: UnsafeMutableRawBufferPointer
+    ) -> Int {
         store(
             UInt64(head.kind.rawValue) | UInt64(head.content.rawValue) << 8 | UInt64(head.keyBytes) << 16
                 | UInt64(head.clientFlags) << 32, room, 8)
@@ -57,11 +101,7 @@ enum RecordCoding {
         store(head.synced.raw, room, 56)
         let payloadStart = LogFormat.headBytes + key.count
         UnsafeMutableRawBufferPointer(rebasing: room[LogFormat.headBytes..<payloadStart]).copyMemory(from: key)
-        UnsafeMutableRawBufferPointer(rebasing: room[payloadStart..<head.length]).copyMemory(from: payload)
-        for padding in head.length..<head.paddedBytes { room[padding] = 0 }
-        let checksum = CRC32C.checksum(UnsafeRawBufferPointer(rebasing: room[8..<head.length]))
-        store(UInt64(head.length) | UInt64(checksum) << 32, room, 0)
-        queue.commit(head.paddedBytes)
+        return payloadStart
     }
 
     private static func store(_ word: UInt64, _ room: UnsafeMutableRawBufferPointer, _ offset: Int) {

@@ -169,7 +169,7 @@ final class Bench {
             let actions = effects.actions
             effects.actions.removeAll()
             for action in actions { obey(action) }
-            disk += node.log.pending.readable
+            disk += node.log.pending.bytes(at: 0, count: node.log.pending.count)
             node.log.pending.removeAll()
             for id in effects.dirty + effects.patient where node.connections.isOpen(id) {
                 guard let told = stalled[id] else {
@@ -192,7 +192,7 @@ final class Bench {
     private func send(_ id: ConnectionID) {
         let outgoing = node.connections.beginWriting(id)
         answerProbe(id, outgoing)
-        wire[id, default: []] += outgoing.readable
+        wire[id, default: []] += outgoing.bytes(at: 0, count: outgoing.count)
         outgoing.removeAll()
     }
 

@@ -34,9 +34,10 @@ struct MemoryLog {
         var address = writer.flushed
         while !writer.pending.isEmpty {
             let within = address.within(segmentBytes: segmentBytes)
-            let count = min(writer.pending.count, segmentBytes - within)
+            let piece = writer.pending.readable
+            let count = min(piece.count, segmentBytes - within)
             segments[address.segment(segmentBytes: segmentBytes)]!
-                .replaceSubrange(within..<(within + count), with: writer.pending.readable[..<count])
+                .replaceSubrange(within..<(within + count), with: piece[..<count])
             writer.pending.consume(count)
             address = address + count
         }

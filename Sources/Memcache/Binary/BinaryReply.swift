@@ -49,14 +49,10 @@ public enum BinaryReply {
     ) {
         let value = reply.value.of(text)
         switch operation {
-        case .get, .getAndTouch, .touch:
-            let valueBytes = operation == .touch ? 0 : value.count
-            packet(
-                .success, exchange, keyBytes: exchange.key.count, extrasBytes: 4,
-                bodyBytes: 4 + exchange.key.count + valueBytes, cas: reply.cas, queue)
-            queue.append(bigEndian: reply.flags)
-            queue.append(exchange.key)
-            if operation != .touch { queue.append(value) }
+        case .get, .getAndTouch:
+            encodeFront(flags: reply.flags, cas: reply.cas, valueBytes: value.count, for: exchange, into: queue)
+            queue.append(value)
+        case .touch: encodeFront(flags: reply.flags, cas: reply.cas, valueBytes: 0, for: exchange, into: queue)
         case _ where exchange.isQuiet: break
         case .increment, .decrement:
             packet(.success, exchange, bodyBytes: 8, cas: reply.cas, queue)
@@ -66,6 +62,17 @@ public enum BinaryReply {
             queue.append(value)
         default: packet(.success, exchange, bodyBytes: 0, cas: reply.cas, queue)
         }
+    }
+
+    /// Appends the packet of a value that was found, up to the value itself.
+    public static func encodeFront(
+        flags: UInt32, cas: UInt64, valueBytes: Int, for exchange: BinaryExchange, into queue: ByteQueue
+    ) {
+        packet(
+            .success, exchange, keyBytes: exchange.key.count, extrasBytes: 4, bodyBytes: 4 + exchange.key.count + valueBytes,
+            cas: cas, queue)
+        queue.append(bigEndian: flags)
+        queue.append(exchange.key)
     }
 
     /// Appends one statistic, whatever is in it, and the packet that ends the answer.

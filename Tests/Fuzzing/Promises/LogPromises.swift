@@ -141,7 +141,7 @@ private struct LogTape {
     }
 
     private mutating func flush() {
-        bytes += writer.pending.readable
+        bytes += writer.pending.bytes(at: 0, count: writer.pending.count)
         writer.pending.removeAll()
         prepare()
     }

@@ -1,0 +1,51 @@
+import Glibc
+
+/// Bytes that no longer change, and are shared instead of copied: a large value on its way to several queues.
+public final class ByteBlock: @unchecked Sendable {
+    // Sendable: nobody writes to it from the moment when it is made.
+    private let storage: UnsafeMutableRawPointer
+    private let start: Int
+    /// How many bytes there are.
+    public let count: Int
+
+    /// Takes over memory of `malloc`, of which the bytes are a part.
+    init(adopting storage: UnsafeMutableRawPointer, from start: Int, count: Int) {
+        self.storage = storage
+        self.start = start
+        self.count = count
+    }
+
+    /// A copy of bytes, with others behind them.
+    public convenience init(copying bytes: UnsafeRawBufferPointer, and tail: StaticString = "") {
+        let count = bytes.count + tail.utf8CodeUnitCount
+        let storage = HeapBytes.allocate(count)
+        if let base = bytes.baseAddress { storage.copyMemory(from: base, byteCount: bytes.count) }
+        (storage + bytes.count).copyMemory(from: tail.utf8Start, byteCount: tail.utf8CodeUnitCount)
+        self.init(adopting: storage, from: 0, count: count)
+    }
+
+    /// So many zero bytes.
+    public convenience init(zeros count: Int) {
+        let storage = HeapBytes.allocate(count)
+        storage.initializeMemory(as: UInt8.self, repeating: 0, count: count)
+        self.init(adopting: storage, from: 0, count: count)
+    }
+
+    deinit { free(storage) }
+
+    /// The bytes. Valid as long as the block is held: never stored without it.
+    public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: storage + start, count: count) }
+}
+
+/// Memory that can grow in place: large blocks of `malloc` are moved by the kernel, page by page, without being copied.
+enum HeapBytes {
+    static func allocate(_ bytes: Int) -> UnsafeMutableRawPointer {
+        guard let memory = malloc(max(bytes, 1)) else { preconditionFailure("no memory for \(bytes) bytes") }
+        return memory
+    }
+
+    static func resize(_ memory: UnsafeMutableRawPointer, to bytes: Int) -> UnsafeMutableRawPointer {
+        guard let memory = realloc(memory, max(bytes, 1)) else { preconditionFailure("no memory for \(bytes) bytes") }
+        return memory
+    }
+}
