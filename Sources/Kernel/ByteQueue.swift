@@ -197,7 +197,9 @@ public final class ByteQueue {
 
     /// Overwrites an integer that was appended earlier, `offset` bytes from the first readable one. Of a queue without blocks.
     public func overwrite<Number: FixedWidthInteger>(littleEndian number: Number, at offset: Int) {
-        precondition(blockBytes == 0 && offset >= 0 && offset + MemoryLayout<Number>.size <= count, "ByteQueue overwrite at \(offset) of \(count)")
+        precondition(
+            blockBytes == 0 && offset >= 0 && offset + MemoryLayout<Number>.size <= count,
+            "ByteQueue overwrite at \(offset) of \(count)")
         storage.storeBytes(of: number.littleEndian, toByteOffset: start + offset, as: Number.self)
     }
 

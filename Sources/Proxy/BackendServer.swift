@@ -63,10 +63,10 @@ struct Expected: Slot {
     /// When it was queued, in monotonic microseconds.
     var at: UInt64
 
-    /// A client reads.
-    var isOfClient: Bool {
+    /// A value goes on to somebody who may share it.
+    var sharesValue: Bool {
         switch purpose {
-        case .read, .gather: true
+        case .read, .gather, .readBack, .operationRead: true
         default: false
         }
     }

@@ -206,12 +206,14 @@ extension LaneNode {
             key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
             return Write(effect: .delete, shape: .meta, key: key, command: [UInt8](queue.readable))
         }
-        writeItem(key, content: .value, clientFlags: image.clientFlags, expiry: expiry, value: .own(image.value), into: queue)
-        let start = queue.count - image.value.count - 2
-        return Write(
-            effect: .store, shape: .meta, key: key, command: [UInt8](queue.readable), payloadStart: start,
-            payloadCount: image.value.count, clientFlags: image.clientFlags, expiry: expiry
-        ).sharing(from: configuration.sharedBytesMin)
+        writeItem(key, content: .value, clientFlags: image.clientFlags, expiry: expiry, value: image.value, into: queue)
+        let block = image.value.block
+        let write = Write(
+            effect: .store, shape: .meta, key: key, command: queue.bytes(at: 0, count: queue.count - (block?.count ?? 0)),
+            payloadStart: queue.count - image.value.count - 2, payloadCount: image.value.count, clientFlags: image.clientFlags,
+            expiry: expiry)
+        write.block = block
+        return write
     }
 
     /// True when the log takes whatever the site may hold of a key.

@@ -343,8 +343,10 @@ extension LaneNode {
         guard gather.collectedBytes > 0 else { return .end }
         session.care.parkedReplyBytes -= gather.collectedBytes
         session.noteReply(bytes: gather.collectedBytes)
-        counters.bytesWritten &+= UInt64(gather.collectedBytes)
-        let kind = gather.join(into: connections.outgoing(session.connection))
+        let outgoing = connections.outgoing(session.connection)
+        let before = outgoing.count
+        let kind = gather.join(into: outgoing)
+        counters.bytesWritten &+= UInt64(outgoing.count - before)
         markDirty(session.connection)
         account(session)
         return kind

@@ -323,7 +323,8 @@ extension LaneNode {
         case .remoteFloor(let lane, let loops, let floor): noteRemoteFloor(lane, loops, floor, tell: false)
         case .forward(let request, let hops, let stamp, let forwarded):
             guard let write = Write.arrived(forwarded, sharedBytesMin: configuration.sharedBytesMin),
-                isCarriable(write.key, .tombstone) else {
+                isCarriable(write.key, .tombstone)
+            else {
                 return refuse(link, "a forwarded write makes no sense")
             }
             guard monotonic - link.echoedAt <= leaseMicroseconds else {

@@ -39,7 +39,7 @@ enum ItemValue {
     }
 }
 
-/// A large value that a client reads, in the memory in which it arrived.
+/// A large value that was read from a server, in the memory in which it arrived.
 struct LargeValue {
     /// All of the reply behind its first line: the value, its CRLF, and what follows.
     let block: ByteBlock

@@ -9,7 +9,7 @@ struct PostImage {
     var clientFlags: UInt32
     /// Absolute expiry in microseconds of wall time; 0 never.
     var expiry: UInt64
-    var value: [UInt8]
+    var value: ItemValue
     /// The item is marked stale: to other sites that is an invalidation.
     var isStale = false
     /// The value is larger than the federation's items may be: memcached's own limit is above `item-size-max`.
@@ -62,12 +62,14 @@ extension LaneNode {
         }
     }
 
-    /// The item in a reply to a read-back; nil for a miss.
-    func postImage(_ reply: Reply, in bytes: UnsafeRawBufferPointer) -> PostImage? {
+    /// The item in a reply to a read-back; nil for a miss. A large value has been taken off the bytes.
+    func postImage(_ reply: Reply, in bytes: UnsafeRawBufferPointer, _ value: LargeValue?) -> PostImage? {
         guard reply.kind == .va else { return nil }
         let expiry = reply.ttl < 0 ? 0 : now.wallMicroseconds + UInt64(min(reply.ttl, Int64(UInt32.max))) * 1_000_000
         return PostImage(
-            clientFlags: reply.flags, expiry: expiry, value: Array(reply.value.of(bytes)), isStale: reply.isStale,
+            clientFlags: reply.flags, expiry: expiry,
+            value: value.map { .shared($0.block) } ?? .own(Array(reply.value.of(bytes))),
+            isStale: reply.isStale,
             isTooLarge: reply.value.count > configuration.federation.itemBytesMax)
     }
 }

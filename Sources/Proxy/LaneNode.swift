@@ -240,6 +240,8 @@ public final class LaneNode {
     /// The log says of everything that has landed that it has.
     var landedIsTold = false
     var logFailure = ""
+    /// When the log last got a segment, in monotonic microseconds.
+    var segmentCameAt: UInt64 = 0
     /// What waits for room in the log, and whether it is to be tried again.
     var awaitingRoom = RoomQueue()
     var roomMayHaveCome = false

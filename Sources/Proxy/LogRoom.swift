@@ -4,7 +4,8 @@
 //
 //     first in line for its key, and no room, or others wait for it ─▶ the key joins the line
 //     a new segment, an outcome that took less                      ─▶ from the front, as far as there is room
-//     a server's time is over, or a segment cannot be made          ─▶ writes are refused, and it is said why; records and doubts stay
+//     no segment for as long as a server may be silent, or it cannot be made
+//                                                                   ─▶ writes are refused, and it is said why; records and doubts stay
 
 import DequeModule
 import Kernel
@@ -89,10 +90,11 @@ extension LaneNode {
     /// True when a write of the key need not wait for room: there is some, or there will be none in time.
     func mayStart(_ write: Write) -> Bool { mayTake(hasRoom(for: write), write.key) || isRoomOverdue(write.key) }
 
-    /// True when what waits for room has done so for as long as a server may be silent, or when none will come.
+    /// True when what waits for room has done so, without a segment's coming, for as long as a server may be silent; or when none will
+    /// come.
     func isRoomOverdue(_ key: [UInt8]) -> Bool {
         if !logFailure.isEmpty { return true }
-        return awaitingRoom.since(key).map { monotonic - $0 >= roomPatienceMicroseconds } ?? false
+        return awaitingRoom.since(key).map { monotonic - max($0, segmentCameAt) >= roomPatienceMicroseconds } ?? false
     }
 
     private var roomPatienceMicroseconds: UInt64 { UInt64(configuration.site.times.backendTimeoutMilliseconds) * 1_000 }
@@ -131,7 +133,9 @@ extension LaneNode {
 
     /// Those who have waited too long hear of that.
     func refuseOverdue() {
-        let limit = logFailure.isEmpty ? monotonic - min(roomPatienceMicroseconds, monotonic) : .max
+        let longAgo = monotonic - min(roomPatienceMicroseconds, monotonic)
+        if logFailure.isEmpty, segmentCameAt > longAgo { return }
+        let limit = logFailure.isEmpty ? longAgo : .max
         for key in awaitingRoom.waiting(since: limit) {
             guard let keyWork = work[key] else {
                 awaitingRoom.leave(key)

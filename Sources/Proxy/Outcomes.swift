@@ -113,8 +113,7 @@ extension LaneNode {
     private func commitValue(_ operation: Operation, _ image: PostImage, _ kind: ReplyKind, _ bytes: [UInt8]) {
         operation.content = .value
         commitImage(
-            operation, content: .value, clientFlags: image.clientFlags, expiry: image.expiry,
-            value: ItemValue(image.value, sharedBytesMin: configuration.sharedBytesMin), kind, bytes)
+            operation, content: .value, clientFlags: image.clientFlags, expiry: image.expiry, value: image.value, kind, bytes)
     }
 
     private func commitTombstone(_ operation: Operation, _ kind: ReplyKind, _ bytes: [UInt8]) {

@@ -284,7 +284,9 @@ extension LaneNode {
                 // A value of a retrieval of many keys is one part of a reply.
                 let isPart = shape == .values && reply.kind == .value
                 let expected = isPart ? server.expected[0] : server.expected.removeFirst()
-                if reply.value.count >= configuration.sharedBytesMin, expected.isOfClient, reply.kind == .value || reply.kind == .va {
+                if reply.value.count >= configuration.sharedBytesMin, reply.kind == .value || reply.kind == .va,
+                    expected.sharesValue
+                {
                     takeLargeReply(server, expected, reply, incoming)
                     continue
                 }
@@ -294,7 +296,7 @@ extension LaneNode {
         }
     }
 
-    /// A large value goes to its client in the memory in which it arrived.
+    /// A large value goes on in the memory in which it arrived.
     private func takeLargeReply(_ server: BackendServer, _ expected: Expected, _ reply: Reply, _ incoming: ByteQueue) {
         headScratch.removeAll()
         headScratch.append(UnsafeRawBufferPointer(rebasing: incoming.readable[..<reply.headBytes]))
@@ -326,7 +328,7 @@ extension LaneNode {
             answered(operation)
         case .readBack(let operation):
             if operation.heldReply != nil {
-                readBackAnswered(operation, postImage(reply, in: bytes))
+                readBackAnswered(operation, postImage(reply, in: bytes, value))
                 if !operation.aborted { noteLanded(server, operation, reply) }
             }
             if reply.isWin && reply.isStale { giveBackWin(server, operation) }
@@ -338,7 +340,7 @@ extension LaneNode {
             }
             answered(operation)
         case .operationRead(let operation):
-            let image = postImage(reply, in: bytes)
+            let image = postImage(reply, in: bytes, value)
             operationReadAnswered(operation, server, image.flatMap { $0.isStale ? nil : $0 })
         case .passed(let operation): answered(operation)
         case .amnesia: flushedLate(server, reply.kind)

@@ -82,7 +82,7 @@ extension LaneNode {
         copiesUnderWay -= 1
         ask(target, .landing(operation), .meta) { queue in
             writeItem(
-                operation.key, content: .value, clientFlags: image.clientFlags, expiry: image.expiry, value: .own(image.value),
+                operation.key, content: .value, clientFlags: image.clientFlags, expiry: image.expiry, value: image.value,
                 mode: .add, into: queue)
         }
     }

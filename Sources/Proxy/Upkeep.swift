@@ -255,6 +255,7 @@ extension LaneNode {
 
     func segmentReady(_ segment: UInt64) {
         log.notePrepared(segment: segment)
+        segmentCameAt = monotonic
         if !logFailure.isEmpty { say(.notice, "log takes writes again") }
         logFailure = ""
         giveRoom()

@@ -88,14 +88,12 @@ final class Write {
         self.exptime = exptime
     }
 
-    /// The same with its value in a block of its own if that has so many bytes. (A command with a CAS value is written anew for each
-    /// server, and stays whole.)
-    func sharing(from sharedBytesMin: Int) -> Write {
-        guard payloadCount >= sharedBytesMin, !comparesCAS else { return self }
+    /// The same with its value in a block of its own. (A command with a CAS value is written anew for each server, and stays whole.)
+    private var sharing: Write {
         let line = Array(command[..<payloadStart])
         let write = Write(
             effect: effect, shape: shape, key: key, command: line, payloadStart: payloadStart, payloadCount: payloadCount,
-            clientFlags: clientFlags, expiry: expiry, exptime: exptime)
+            clientFlags: clientFlags, exptime: exptime)
         write.block = command.withUnsafeBytes { ByteBlock(copying: UnsafeRawBufferPointer(rebasing: $0[payloadStart...])) }
         return write
     }
@@ -122,7 +120,7 @@ final class Write {
             payloadStart: Int(forwarded.payloadStart),
             payloadCount: Int(forwarded.payloadCount), clientFlags: forwarded.clientFlags, exptime: forwarded.exptime)
         write.comparesCAS = !effect.isCertain && effect != .touch && Token.isCompared(by: write.command)
-        return write.sharing(from: sharedBytesMin)
+        return write.payloadCount >= sharedBytesMin && !write.comparesCAS ? write.sharing : write
     }
 }
 

@@ -18,6 +18,7 @@ struct SiteFilesOnDisk {
     let names: Set<String>
     let sparePrimary: Bool
     let spareBackup: Bool
+    private let sharedBytesMin: Int
 
     init(_ index: Int, _ options: SimulationOptions, sparePrimary: Bool = false, spareBackup: Bool = false) {
         federation = Topology.federation(options, spare: sparePrimary)
@@ -28,10 +29,12 @@ struct SiteFilesOnDisk {
         names = Set(federation.servers.map(\.name) + servers.map(\.name))
         self.sparePrimary = sparePrimary
         self.spareBackup = spareBackup
+        sharedBytesMin = options.sharedBytesMin
     }
 
     func configuration(of proxy: String, lane: Int, planted: PlantedBugs) -> LaneConfiguration {
-        LaneConfiguration(federation: federation, site: site, proxy: proxy, lane: lane, planted: planted)
+        LaneConfiguration(
+            federation: federation, site: site, proxy: proxy, lane: lane, planted: planted, sharedBytesMin: sharedBytesMin)
     }
 }
 

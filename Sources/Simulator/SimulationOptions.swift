@@ -113,6 +113,8 @@ public struct SimulationOptions: Sendable {
     public var skewMicrosecondsMax: UInt64
     /// How much slower than usual the network to memcached is.
     public var backendSlowness: UInt64
+    /// From how many bytes on proxies share values: with half of the seeds nearly all, with the others none.
+    public var sharedBytesMin: Int { seed % 2 == 0 ? 12 : Self.itemBytesMax }
     /// Slots of the ring's key space.
     public var slotCount: Int
     /// Known bugs to exhibit.

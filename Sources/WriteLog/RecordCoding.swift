@@ -74,7 +74,8 @@ enum RecordCoding {
 
     /// Appends what stands before a payload; `continued` goes on with the checksum of it over the payload.
     private static func encodeFront(
-        _ head: RecordHead, at address: LogOffset, key: UnsafeRawBufferPointer, into queue: ByteQueue, continued: (UInt32) -> UInt32
+        _ head: RecordHead, at address: LogOffset, key: UnsafeRawBufferPointer, into queue: ByteQueue,
+        continued: (UInt32) -> UInt32
     ) {
         let bytes = LogFormat.headBytes + key.count
         let room = UnsafeMutableRawBufferPointer(rebasing: queue.reserve(bytes)[..<bytes])

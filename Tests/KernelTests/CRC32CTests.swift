@@ -40,4 +40,14 @@ import Testing
             #expect(checksum(Array(bytes[middle...]), seed: checksum(Array(bytes[start..<middle]))) == ~remainder)
         }
     }
+
+    @Test("Zeros are summed up without looking at them")
+    func zeros() {
+        var random = SeededRandom(seed: 5)
+        for count in Array(0..<70) + [4_095, 4_096, 65_537, 1_000_003] {
+            let seed = UInt32(truncatingIfNeeded: random.next())
+            #expect(CRC32C.checksum(zeros: count, seed: seed) == checksum([UInt8](repeating: 0, count: count), seed: seed))
+            #expect(CRC32C.checksum(zeros: count) == checksum([UInt8](repeating: 0, count: count)))
+        }
+    }
 }

@@ -57,6 +57,9 @@ struct BenchPlan {
             sites: [north] + others, crossing: crossing)
     }
 
+    /// Small, so that most stories are told with values that are shared.
+    var sharedBytesMin = 1
+
     var site: Site {
         var site = Site(
             name: "north",
@@ -129,7 +132,8 @@ final class Bench {
         self.segmentsWait = segmentsWait
         self.diskIsFull = diskIsFull
         self.syncHangs = syncHangs
-        configuration = LaneConfiguration(federation: plan.federation, site: plan.site, proxy: "n1", lane: 0)
+        configuration = LaneConfiguration(
+            federation: plan.federation, site: plan.site, proxy: "n1", lane: 0, sharedBytesMin: plan.sharedBytesMin)
         now = Instant(monotonicMicroseconds: 1_000_000_000, wallMicroseconds: 1_800_000_000_000_000)
         disk = earlier.map { Array($0.disk.prefix(diskBytes ?? $0.disk.count)) } ?? []
         if let earlier {
@@ -234,11 +238,12 @@ final class Bench {
         }
     }
 
-    /// The segments that were asked for are there.
-    func makeSegments() {
-        segmentsWait = false
-        for segment in waitingSegments { step(.segmentReady(segment)) }
+    /// The segments that were asked for are there; so are later ones at once, unless they keep waiting.
+    func makeSegments(keepWaiting: Bool = false) {
+        segmentsWait = keepWaiting
+        let made = waitingSegments
         waitingSegments = []
+        for segment in made { step(.segmentReady(segment)) }
         settle()
     }
 
@@ -400,8 +405,8 @@ final class Bench {
     var pendingRecords: [LogRecord] {
         var found: [LogRecord] = []
         var at = 0
-        let pending = node.log.pending.readable
-        while at < pending.count, let next = try? LogRecord.decode(pending, at: at) {
+        let pending = node.log.pending.bytes(at: 0, count: node.log.pending.count)
+        while at < pending.count, let next = pending.withUnsafeBytes({ try? LogRecord.decode($0, at: at) }) {
             found.append(next.record)
             at += next.bytes
         }

@@ -85,6 +85,27 @@ import Testing
         #expect(bench.heard(clients[2]) == "STORED\r\n")
     }
 
+    @Test("As long as segments come, those wait whose turn has not come; once none comes, they are refused")
+    func patience() {
+        let (bench, clients) = nearlyFull()
+        let many = clients + (0..<40).map { _ in bench.client() }
+        for (number, client) in many.enumerated() { bench.ask(client, set("key\(number)", bytes: 20_000)) }
+        var done = 0
+        for _ in 0..<3 {
+            bench.advance(milliseconds: 800)
+            bench.makeSegments(keepWaiting: true)
+            let sent = bench.commands("cache1").split(separator: "\r\n").count { $0.hasPrefix("set ") }
+            #expect(sent > 0)
+            for _ in 0..<sent { bench.answer("cache1", "STORED\r\n") }
+            done += sent
+            let heard = many.map { bench.heard($0) }
+            #expect(heard.allSatisfy { $0.isEmpty || $0 == "STORED\r\n" })
+        }
+        #expect(done < many.count)
+        bench.advance(milliseconds: 1_200)
+        #expect(many.count { bench.heard($0).hasPrefix("SERVER_ERROR write log") } == many.count - done)
+    }
+
     @Test("A segment that cannot be made has those refused that wait for it")
     func failure() {
         let (bench, clients) = nearlyFull()

@@ -84,7 +84,7 @@ import Testing
         let write = Write(
             effect: .conditionalStore, shape: .line, key: Array("k".utf8), command: command, payloadStart: command.count - 3,
             payloadCount: 1, exptime: 0)
-        let arrived = try #require(Write.arrived(write.forwarded))
+        let arrived = try #require(Write.arrived(write.forwarded, sharedBytesMin: 1))
         #expect(arrived.comparesCAS)
         let queue = ByteQueue()
         Token.append(arrived.command, tag: tag, into: queue)
