@@ -110,22 +110,24 @@ extension ByteQueue {
         if start == end { runEmpty() }
     }
 
-    /// Takes the first `bytes` off, and makes a block of those behind the first `head` of them: with the memory in which they are, unless
-    /// most of that holds something else. What `readable` gave is not valid any more. Of a queue without blocks.
-    public func lift(_ bytes: Int, behind head: Int) -> ByteBlock {
+    /// Takes the first `bytes` off, and makes a block of those behind the first `head` of them, and of a `tail`: with the memory in which
+    /// they are, unless most of that holds something else. What `readable` gave is not valid any more. Of a queue without blocks.
+    public func lift(_ bytes: Int, behind head: Int, and tail: StaticString = "") -> ByteBlock {
         precondition(
             blockBytes == 0 && head >= 0 && head <= bytes && bytes <= count, "ByteQueue lift \(bytes) behind \(head) of \(count)")
         let rest = end - start - bytes
         guard start + head + rest <= bytes else {
-            let block = ByteBlock(copying: UnsafeRawBufferPointer(start: storage + start + head, count: bytes - head))
+            let block = ByteBlock(copying: UnsafeRawBufferPointer(start: storage + start + head, count: bytes - head), and: tail)
             consume(bytes)
             return block
         }
         let others = HeapBytes.allocate(rest)
         others.copyMemory(from: storage + start + bytes, byteCount: rest)
-        let used = start + bytes
-        let memory = capacity - used > Self.idleBytesMax ? HeapBytes.resize(storage, to: used) : storage
-        let block = ByteBlock(adopting: memory, from: start + head, count: bytes - head)
+        let used = start + bytes + tail.utf8CodeUnitCount
+        let fits = capacity >= used && capacity - used <= Self.idleBytesMax
+        let memory = fits ? storage : HeapBytes.resize(storage, to: used)
+        (memory + start + bytes).copyMemory(from: tail.utf8Start, byteCount: tail.utf8CodeUnitCount)
+        let block = ByteBlock(adopting: memory, from: start + head, count: used - start - head)
         storage = others
         capacity = rest
         start = 0

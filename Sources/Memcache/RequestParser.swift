@@ -78,6 +78,15 @@ public struct RequestParser: Sendable {
         }
     }
 
+    /// What a whole line asks for, wherever its data block is; nil for a line that no client may send. Nothing but the line's bytes is
+    /// there where the request says that its value is.
+    public static func line(in bytes: UnsafeRawBufferPointer) -> Request? {
+        guard let newline = LineSearch.newline(in: bytes, from: 0, limit: bytes.count),
+            case .request(let request) = RequestParser(itemBytesMax: .max).understand(CommandLine(bytes, newline: newline), bytes)
+        else { return nil }
+        return request
+    }
+
     /// `get` of one key, as plainly as can be: what clients send most, found without taking the line apart. Nil for any other line,
     /// of which the rules must say what it is.
     @inline(__always)

@@ -75,6 +75,8 @@ final class ClientSession {
     /// The latest packet as a text command.
     private let text = ByteQueue()
     private let itemBytesMax: Int
+    /// From how many bytes on values are taken off whole.
+    private let sharedBytesMin: Int
     var slots = SlotQueue<ReplySlot>()
     /// There have been so many of them that their room is to be given back.
     private(set) var keepsManySlots = false
@@ -127,7 +129,7 @@ final class ClientSession {
 
     init(
         connection: ConnectionID, address: String, local: HostPort? = nil, listener: Int = 0, itemBytesMax: Int,
-        admission: Admission? = nil, at monotonic: UInt64
+        sharedBytesMin: Int = .max, admission: Admission? = nil, at monotonic: UInt64
     ) {
         self.connection = connection
         self.address = address
@@ -135,6 +137,7 @@ final class ClientSession {
         self.listener = listener
         lastCommandAt = monotonic
         self.itemBytesMax = itemBytesMax
+        self.sharedBytesMin = sharedBytesMin
         self.admission = admission
         isLocked = admission != nil
         parser = RequestParser(itemBytesMax: itemBytesMax)
@@ -152,7 +155,8 @@ final class ClientSession {
             isBegun = true
             // Who said in text who it is goes on in text.
             if bytes[0] == BinaryTranslator.magic, !(admission?.hasBegun ?? false) {
-                translator = BinaryTranslator(itemBytesMax: itemBytesMax, asksWho: admission != nil)
+                translator = BinaryTranslator(
+                    itemBytesMax: itemBytesMax, asksWho: admission != nil, apartBytesMin: sharedBytesMin)
             }
         }
         return translator?.next(in: bytes, text: text) ?? parser.next(in: bytes)
@@ -206,10 +210,12 @@ final class ClientSession {
     /// What the latest request's spans point into.
     func source(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer { translator == nil ? bytes : text.readable }
 
-    /// Takes the latest request's value with its CRLF, and all else of it, off where its spans point into.
+    /// Takes the latest request off the incoming bytes, and makes its large value a block, with a CRLF.
     func liftValue(of request: Request, off incoming: ByteQueue) -> ByteBlock {
-        isLifted = translator == nil
-        return (isLifted ? incoming : text).lift(request.bytes, behind: request.value.start)
+        isLifted = true
+        guard let translator else { return incoming.lift(request.bytes, behind: request.value.start) }
+        precondition(translator.isValueApart, "a value of \(request.value.count) bytes has been copied already")
+        return incoming.lift(translator.packetBytes, behind: translator.packetBytes - request.value.count, and: "\r\n")
     }
 
     /// Nothing of it is held or held back: there is nothing to note once its commands were taken.

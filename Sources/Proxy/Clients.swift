@@ -173,7 +173,7 @@ extension LaneNode {
             session.wait(at: place, on: path)
             return false
         }
-        let isShared = request.value.count >= configuration.sharedBytesMin && request.hasValue && !request.comparesCAS
+        let isShared = request.value.count >= configuration.sharedBytesMin && request.hasValue
         if isShared {
             request.encodeLine(from: bytes, into: commandScratch)
         } else {

@@ -351,7 +351,7 @@ public final class LaneNode {
         case .accepted(let id, .client(let address, let local, let listener)):
             sessions[id] = ClientSession(
                 connection: id, address: address, local: local, listener: listener,
-                itemBytesMax: configuration.federation.itemBytesMax,
+                itemBytesMax: configuration.federation.itemBytesMax, sharedBytesMin: configuration.sharedBytesMin,
                 admission: asksWho(listener) ? Admission(listener: listener) : nil, at: monotonic)
             counters.connectionsAccepted += 1
         case .accepted(let id, .peer(let identity)): acceptPeer(id, identity)

@@ -188,7 +188,7 @@ extension LaneNode {
         keyWork.noteSent(operation.version, operation.content, to: server)
         ask(servers[server], .write(operation), write.shape) { queue in
             if write.comparesCAS {
-                Token.append(write.command, tag: servers[server].tag, into: queue)
+                write.append(comparing: servers[server].tag, to: queue)
             } else {
                 write.append(to: queue)
             }

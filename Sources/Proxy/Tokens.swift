@@ -30,21 +30,17 @@ enum Token {
 
     /// True for a command that compares a token.
     static func isCompared(by command: [UInt8]) -> Bool {
-        command.withUnsafeBytes { bytes in
-            var parser = RequestParser(itemBytesMax: .max)
-            guard case .request(let request) = parser.next(in: bytes) else { return false }
-            return request.comparesCAS
-        }
+        command.withUnsafeBytes { RequestParser.line(in: $0)?.comparesCAS ?? false }
     }
 
-    /// Appends a command that compares a token, as it goes to a server.
+    /// Appends a command that compares a token, as it goes to a server; with as much of its data block as follows its line.
     static func append(_ command: [UInt8], tag: UInt64, into queue: ByteQueue) {
         command.withUnsafeBytes { bytes in
-            var parser = RequestParser(itemBytesMax: .max)
-            guard case .request(let request) = parser.next(in: bytes) else {
+            guard let request = RequestParser.line(in: bytes) else {
                 preconditionFailure("a command of \(bytes.count) bytes was understood before and is not now")
             }
-            request.encode(from: bytes, cas: sent(request.cas, tag: tag), into: queue)
+            request.encodeLine(from: bytes, cas: sent(request.cas, tag: tag), into: queue)
+            queue.append(UnsafeRawBufferPointer(rebasing: bytes[request.lineBytes...]))
         }
     }
 }

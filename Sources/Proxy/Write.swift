@@ -68,6 +68,12 @@ final class Write {
         if let block { queue.append(block) }
     }
 
+    /// The same, with the CAS value that it compares as this server knows it.
+    func append(comparing tag: UInt64, to queue: ByteQueue) {
+        Token.append(command, tag: tag, into: queue)
+        if let block { queue.append(block) }
+    }
+
     func withPayload<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
         if let block { return body(UnsafeRawBufferPointer(rebasing: block.bytes[..<payloadCount])) }
         return command.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[payloadStart..<payloadStart + payloadCount])) }
@@ -88,12 +94,13 @@ final class Write {
         self.exptime = exptime
     }
 
-    /// The same with its value in a block of its own. (A command with a CAS value is written anew for each server, and stays whole.)
+    /// The same with its value in a block of its own.
     private var sharing: Write {
         let line = Array(command[..<payloadStart])
         let write = Write(
             effect: effect, shape: shape, key: key, command: line, payloadStart: payloadStart, payloadCount: payloadCount,
             clientFlags: clientFlags, exptime: exptime)
+        write.comparesCAS = comparesCAS
         write.block = command.withUnsafeBytes { ByteBlock(copying: UnsafeRawBufferPointer(rebasing: $0[payloadStart...])) }
         return write
     }
@@ -120,7 +127,7 @@ final class Write {
             payloadStart: Int(forwarded.payloadStart),
             payloadCount: Int(forwarded.payloadCount), clientFlags: forwarded.clientFlags, exptime: forwarded.exptime)
         write.comparesCAS = !effect.isCertain && effect != .touch && Token.isCompared(by: write.command)
-        return write.payloadCount >= sharedBytesMin && !write.comparesCAS ? write.sharing : write
+        return write.payloadCount >= sharedBytesMin ? write.sharing : write
     }
 }
 

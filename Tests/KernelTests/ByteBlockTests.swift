@@ -73,7 +73,9 @@ import Testing
             } else {
                 let count = random.below(model.count + 1)
                 let head = random.below(count + 1)
-                blocks.append((queue.lift(count, behind: head), Array(model[head..<count])))
+                let isClosed = random.chance(0.5)
+                let block = queue.lift(count, behind: head, and: isClosed ? "\r\n" : "")
+                blocks.append((block, Array(model[head..<count]) + (isClosed ? [13, 10] : [])))
                 model.removeFirst(count)
             }
             #expect(Array(queue.readable) == model)

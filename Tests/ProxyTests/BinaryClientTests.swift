@@ -45,6 +45,27 @@ import WriteLog
                 + reply(0x0a, opaque: 3))
     }
 
+    @Test("A value too large to be copied is passed on, logged and read like any other, and so is what stands behind it")
+    func largeValues() {
+        var plan = BenchPlan()
+        plan.sharedBytesMin = 1_000
+        plan.segmentBytes = 8 << 20
+        let bench = Bench.serving(plan)
+        let client = bench.client()
+        let value = (0..<30_000).map { "\($0) " }.joined()
+        let set = request(0x01, "k", [0, 0, 3, 0, 0, 0, 0, 0], value)
+        bench.receive(client, Array(set[..<70_000]))
+        bench.receive(client, Array(set[70_000...] + request(0x00, "k") + request(0x0e, "k", [], value)))
+        let stored = "ms k \(value.utf8.count) c F768 T0\r\n\(value)\r\nmg k v f c\r\n"
+        let appended = "ms k \(value.utf8.count) c MA\r\n\(value)\r\nmg k "
+        #expect(bench.commands("cache1").hasPrefix(stored + appended))
+        #expect(bench.commands("backup1") == "ms k \(value.utf8.count) c F768 T0\r\n\(value)\r\n")
+        bench.answer("cache1", "HD c9\r\nVA \(value.utf8.count) f768 c9\r\n\(value)\r\n")
+        let token = bench.token(9, of: "cache1")
+        #expect(bench.sent(client) == reply(0x01, cas: token) + reply(0x00, extras: [0, 0, 3, 0], value: value, cas: token))
+        #expect(bench.logged.first?.payload == Array(value.utf8))
+    }
+
     @Test("A set is ordered, logged and answered with its CAS value; a get behind it sees it")
     func setThenGet() {
         let bench = Bench.serving()

@@ -87,7 +87,7 @@ import Testing
         let arrived = try #require(Write.arrived(write.forwarded, sharedBytesMin: 1))
         #expect(arrived.comparesCAS)
         let queue = ByteQueue()
-        Token.append(arrived.command, tag: tag, into: queue)
-        #expect(String(decoding: queue.readable, as: UTF8.self) == "cas k 0 0 1 7\r\ny\r\n")
+        arrived.append(comparing: tag, to: queue)
+        #expect(String(decoding: queue.bytes(at: 0, count: queue.count), as: UTF8.self) == "cas k 0 0 1 7\r\ny\r\n")
     }
 }

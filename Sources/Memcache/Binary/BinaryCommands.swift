@@ -3,10 +3,10 @@
 import Kernel
 
 extension BinaryTranslator {
-    /// Appends the text command that means the same as a packet.
+    /// Appends the text command that means the same as a packet; of a store whose value is apart only the line.
     static func encode(
         _ operation: BinaryOperation, _ header: BinaryHeader, extras: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer,
-        value: UnsafeRawBufferPointer, into text: ByteQueue
+        value: UnsafeRawBufferPointer, isApart: Bool, into text: ByteQueue
     ) {
         switch operation {
         case .get: meta("mg", key, " v f c", text)
@@ -16,7 +16,7 @@ extension BinaryTranslator {
         case .touch:
             meta("mg", key, " f c", text)
             number(" T", exptime(extras, 0), text)
-        case .set, .add, .replace, .append, .prepend: return store(operation, header, extras, key, value, text)
+        case .set, .add, .replace, .append, .prepend: return store(operation, header, extras, key, value, isApart, text)
         case .delete:
             meta("md", key, "", text)
             condition(header, text)
@@ -37,7 +37,7 @@ extension BinaryTranslator {
 
     private static func store(
         _ operation: BinaryOperation, _ header: BinaryHeader, _ extras: UnsafeRawBufferPointer, _ key: UnsafeRawBufferPointer,
-        _ value: UnsafeRawBufferPointer, _ text: ByteQueue
+        _ value: UnsafeRawBufferPointer, _ isApart: Bool, _ text: ByteQueue
     ) {
         meta("ms", key, "", text, valueBytes: value.count)
         text.append(" c")
@@ -55,6 +55,7 @@ extension BinaryTranslator {
         }
         condition(header, text)
         text.append("\r\n")
+        if isApart { return }
         text.append(value)
         text.append("\r\n")
     }

@@ -36,11 +36,17 @@ public struct BinaryTranslator: Sendable {
     public private(set) var exchange = BinaryExchange(opcode: 0, operation: nil, isQuiet: false, opaque: 0, key: [])
     /// The length of the packet that became the latest request.
     public private(set) var packetBytes = 0
+    /// The latest request is a store whose value, the end of the packet, is not in the text.
+    public private(set) var isValueApart = false
+    /// From how many bytes on a value stays where it is.
+    private let apartBytesMin: Int
 
     /// A translator at the start of a connection. `itemBytesMax` is memcached's item limit, `-I`.
-    /// With `asksWho`, SASL is known, and nearly nothing else until `isLocked` is taken back.
-    public init(itemBytesMax: Int = MemcacheLimits.itemBytesDefault, asksWho: Bool = false) {
+    /// With `asksWho`, SASL is known, and nearly nothing else until `isLocked` is taken back. Values of `apartBytesMin` and more are
+    /// not copied into the text.
+    public init(itemBytesMax: Int = MemcacheLimits.itemBytesDefault, asksWho: Bool = false, apartBytesMin: Int = .max) {
         self.itemBytesMax = itemBytesMax
+        self.apartBytesMin = apartBytesMin
         self.asksWho = asksWho
         isLocked = asksWho
         parser = RequestParser(itemBytesMax: .max)
@@ -83,7 +89,8 @@ public struct BinaryTranslator: Sendable {
         guard bytes.count >= packetBytes else { return .incomplete }
         let value = UnsafeRawBufferPointer(rebasing: bytes[front..<packetBytes])
         text.removeAll()
-        Self.encode(opcode.operation, header, extras: extras, key: key, value: value, into: text)
+        isValueApart = opcode.operation.isStore && value.count >= apartBytesMin
+        Self.encode(opcode.operation, header, extras: extras, key: key, value: value, isApart: isValueApart, into: text)
         return understood(text)
     }
 
@@ -148,6 +155,7 @@ public struct BinaryTranslator: Sendable {
     }
 
     private mutating func understood(_ text: ByteQueue) -> ParseOutcome {
+        if isValueApart, let request = RequestParser.line(in: text.readable) { return .request(request) }
         let outcome = parser.next(in: text.readable)
         guard case .request = outcome else { preconditionFailure("a translated packet was not understood: \(outcome)") }
         return outcome

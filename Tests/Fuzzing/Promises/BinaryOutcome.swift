@@ -10,9 +10,11 @@ package enum BinaryOutcome: Equatable {
     case refusedStore(text: String, reply: String, swallow: Int)
     case closed(reply: String)
 
-    /// Everything that is understood of a stream whose bytes arrive in steps.
-    package static func all(in stream: UnsafeRawBufferPointer, arriving: [Int], itemBytesMax: Int = 10_000) -> [BinaryOutcome] {
-        var translator = BinaryTranslator(itemBytesMax: itemBytesMax)
+    /// Everything that is understood of a stream whose bytes arrive in steps; the same wherever values of so many bytes stay apart.
+    package static func all(
+        in stream: UnsafeRawBufferPointer, arriving: [Int], itemBytesMax: Int = 10_000, apartBytesMin: Int = .max
+    ) -> [BinaryOutcome] {
+        var translator = BinaryTranslator(itemBytesMax: itemBytesMax, apartBytesMin: apartBytesMin)
         let text = ByteQueue()
         var outcomes: [BinaryOutcome] = []
         var at = 0
@@ -30,9 +32,14 @@ package enum BinaryOutcome: Equatable {
                 switch outcome {
                 case .incomplete: consumed = 0
                 case .request(let request):
-                    precondition(request.bytes == text.count, "a packet became more than one command")
-                    outcomes.append(.text(said))
                     consumed = translator.packetBytes
+                    var whole = Array(text.readable)
+                    if translator.isValueApart {
+                        precondition(request.value.start == text.count && consumed <= bytes.count, "a value apart is misplaced")
+                        whole += bytes[consumed - request.value.count..<consumed] + [13, 10]
+                    }
+                    precondition(request.bytes == whole.count, "a packet became more than one command")
+                    outcomes.append(.text(String(decoding: whole, as: UTF8.self)))
                 case .refused(let reply, let consume, let more, let close):
                     if close { return outcomes + [.closed(reply: "\(reply)")] }
                     outcomes.append(.refused(reply: "\(reply)", swallow: more))

@@ -10,6 +10,8 @@ extension Promise {
     ) { bytes in
         let whole = BinaryOutcome.all(in: bytes, arriving: [bytes.count])
         for way in Arrivals.ways(bytes) {
+            let apart = BinaryOutcome.all(in: bytes, arriving: way, apartBytesMin: 4)
+            precondition(apart == whole, "the outcome depends on where a value stays")
             precondition(BinaryOutcome.all(in: bytes, arriving: way) == whole, "the outcome depends on how the bytes arrive")
         }
     }

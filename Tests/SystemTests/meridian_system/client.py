@@ -205,7 +205,8 @@ class Client:
             raise ConnectionLost(f"reading from {self.endpoint}: the connection was closed")
         return text.rstrip(b"\r\n")
 
-    def _read_exactly(self, count: int) -> bytes:
+    def read_exactly(self, count: int) -> bytes:
+        """So many bytes."""
         try:
             data = self._input.read(count)
         except OSError as error:
@@ -221,13 +222,13 @@ class Client:
         text = self.read_line()
         if shape is Shape.META and text.startswith(b"VA "):
             size = int(text.split(b" ", 2)[1])
-            return Reply(text, data=self._read_exactly(size + 2)[:-2])
+            return Reply(text, data=self.read_exactly(size + 2)[:-2])
         if shape is Shape.VALUES:
             values: list[Value] = []
             while text.startswith(b"VALUE "):
                 words = text.split(b" ")
                 size = int(words[3])
-                data = self._read_exactly(size + 2)[:-2]
+                data = self.read_exactly(size + 2)[:-2]
                 values.append(Value(words[1], int(words[2]), data, int(words[4]) if len(words) > 4 else None))
                 text = self.read_line()
             return Reply(text, tuple(values))

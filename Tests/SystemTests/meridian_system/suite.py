@@ -28,6 +28,7 @@ from meridian_system.checks_durability import check_disk
 from meridian_system.checks_flush import check_flush
 from meridian_system.checks_goodbye import check_last_replies, check_unwritable_log
 from meridian_system.checks_half_closed import check_half_closed
+from meridian_system.checks_large_values import check_large_values
 from meridian_system.checks_limits import check_admin_crowd, check_connections_max, check_doors, check_idle, check_open_files, check_privileges
 from meridian_system.checks_magent import check_backup, check_placement, check_start
 from meridian_system.checks_names import check_names
@@ -249,6 +250,7 @@ def main() -> int:
         "crowds": check_crowd,
         "clients' memory": check_memory,
         "fair turns": check_turns,
+        "large values": check_large_values,
         "reads": check_reads,
         "connections-max": check_connections_max,
         "open files": check_open_files,
