@@ -40,7 +40,8 @@ let package = Package(
     ],
     targets: [
         // The pure rooms: no socket, file, clock, thread or random source of their own.
-        room("Kernel"),
+        .systemLibrary(name: "CMachine"),
+        room("Kernel", ["CMachine"]),
         room("Memcache", ["Kernel"]),
         room("Ring", ["Kernel"]),
         room("Status"),

@@ -1,4 +1,4 @@
-import Glibc
+import CMachine
 
 /// Bytes that no longer change, and are shared instead of copied: a large value on its way to several queues.
 public final class ByteBlock: @unchecked Sendable {
@@ -8,7 +8,7 @@ public final class ByteBlock: @unchecked Sendable {
     /// How many bytes there are.
     public let count: Int
 
-    /// Takes over memory of `malloc`, of which the bytes are a part.
+    /// Takes over memory of `HeapBytes`, of which the bytes are a part.
     init(adopting storage: UnsafeMutableRawPointer, from start: Int, count: Int) {
         self.storage = storage
         self.start = start
@@ -31,21 +31,23 @@ public final class ByteBlock: @unchecked Sendable {
         self.init(adopting: storage, from: 0, count: count)
     }
 
-    deinit { free(storage) }
+    deinit { HeapBytes.free(storage) }
 
     /// The bytes. Valid as long as the block is held: never stored without it.
     public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: storage + start, count: count) }
 }
 
-/// Memory that can grow in place: large blocks of `malloc` are moved by the kernel, page by page, without being copied.
+/// Memory that can grow in place, without being copied if it is large.
 enum HeapBytes {
     static func allocate(_ bytes: Int) -> UnsafeMutableRawPointer {
-        guard let memory = malloc(max(bytes, 1)) else { preconditionFailure("no memory for \(bytes) bytes") }
+        guard let memory = meridian_memory(max(bytes, 1)) else { preconditionFailure("no memory for \(bytes) bytes") }
         return memory
     }
 
     static func resize(_ memory: UnsafeMutableRawPointer, to bytes: Int) -> UnsafeMutableRawPointer {
-        guard let memory = realloc(memory, max(bytes, 1)) else { preconditionFailure("no memory for \(bytes) bytes") }
+        guard let memory = meridian_memory_resized(memory, max(bytes, 1)) else { preconditionFailure("no memory for \(bytes) bytes") }
         return memory
     }
+
+    static func free(_ memory: UnsafeMutableRawPointer) { meridian_memory_free(memory) }
 }

@@ -9,8 +9,6 @@
 //
 // Unsafe memory is confined to these files: every access is checked against `start`, `end` and `capacity`.
 
-import Glibc
-
 /// A first-in, first-out queue of bytes with one contiguous readable region, unless blocks were appended: then with several.
 ///
 /// A reference type on purpose: the core and its shell share one queue per direction without copying. It belongs to one
@@ -37,7 +35,7 @@ public final class ByteQueue {
         storage = HeapBytes.allocate(capacity)
     }
 
-    deinit { free(storage) }
+    deinit { HeapBytes.free(storage) }
 
     /// Bytes that can be read.
     @inlinable
@@ -90,7 +88,7 @@ public final class ByteQueue {
     /// Gives back what an empty queue has allocated, for one that will not be needed soon; true when that was anything.
     public func giveBack() -> Bool {
         guard isEmpty, capacity > 0 else { return false }
-        free(storage)
+        HeapBytes.free(storage)
         storage = HeapBytes.allocate(0)
         capacity = 0
         start = 0

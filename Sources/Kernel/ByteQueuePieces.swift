@@ -5,8 +5,6 @@
 //
 // And the way in: what has arrived whole is lifted off a queue as a block, with the memory that it arrived in.
 
-import Glibc
-
 extension ByteQueue {
     /// The unread part of a block, and its own bytes that stand before it, behind the block before.
     struct Block {
