@@ -45,7 +45,9 @@ enum HeapBytes {
     }
 
     static func resize(_ memory: UnsafeMutableRawPointer, to bytes: Int) -> UnsafeMutableRawPointer {
-        guard let memory = meridian_memory_resized(memory, max(bytes, 1)) else { preconditionFailure("no memory for \(bytes) bytes") }
+        guard let memory = meridian_memory_resized(memory, max(bytes, 1)) else {
+            preconditionFailure("no memory for \(bytes) bytes")
+        }
         return memory
     }
 
