@@ -335,6 +335,12 @@ static inline ssize_t meridian_write(int descriptor, const void *bytes, size_t c
     return done < 0 ? -errno : done;
 }
 
+/// Writes several pieces with one call.
+static inline ssize_t meridian_write_pieces(int descriptor, const struct iovec *pieces, int count) {
+    ssize_t done = writev(descriptor, pieces, count);
+    return done < 0 ? -errno : done;
+}
+
 static inline int meridian_is_socket(const char *path) {
     struct stat found;
     return lstat(path, &found) == 0 && S_ISSOCK(found.st_mode);

@@ -10,7 +10,10 @@
 /// Memory of so many bytes; NULL where there is none.
 static inline void *_Nullable meridian_memory(size_t count) { return malloc(count); }
 
-/// The same memory, of another size. Large blocks are moved by the kernel, page by page, without being copied.
+/// The same, all zero; much of it takes no memory until it is written to.
+static inline void *_Nullable meridian_memory_of_zeros(size_t count) { return calloc(count, 1); }
+
+/// The same memory, of another size. What is very large is moved by the kernel, page by page, without being copied.
 static inline void *_Nullable meridian_memory_resized(void *_Nonnull memory, size_t count) { return realloc(memory, count); }
 
 /// The memory is not needed any more.

@@ -34,6 +34,9 @@ public final class Socket {
     /// Most bytes read from one socket in one turn, so that a fast one leaves the others their share.
     public static let readBytesMax = 256 * 1024
 
+    /// Most pieces of a queue that one write takes.
+    private static let piecesMax = 64
+
     private let descriptor: Int32
     private let watch: Watch
     private var appetite = Socket.readBytesMin
@@ -103,14 +106,14 @@ public final class Socket {
         return failure == EAGAIN || failure == EINTR ? .nothing : .failed(failure)
     }
 
-    /// Writes as much as the socket takes, piece by piece, from the queue's front. While bytes are left, writable is reported.
+    /// Writes once, as much as the socket takes, from the queue's front; of very many pieces the first. While bytes are left, writable
+    /// is reported.
     public func write(from queue: ByteQueue) -> Sent {
         while !queue.isEmpty {
-            let bytes = queue.readable
-            let done = meridian_write(descriptor, bytes.baseAddress, bytes.count)
+            let done = queue.isInPieces ? writePieces(queue) : meridian_write(descriptor, queue.readable.baseAddress, queue.count)
             if done >= 0 {
                 queue.consume(done)
-                if done == bytes.count { continue }
+                if queue.isEmpty { break }
             } else {
                 let failure = Int32(truncatingIfNeeded: -done)
                 if failure == EINTR { continue }
@@ -121,6 +124,13 @@ public final class Socket {
         }
         watch.writing = false
         return .all
+    }
+
+    private func writePieces(_ queue: ByteQueue) -> Int {
+        let pieces = queue.pieces(atMost: Self.piecesMax).map {
+            iovec(iov_base: UnsafeMutableRawPointer(mutating: $0.baseAddress), iov_len: $0.count)
+        }
+        return meridian_write_pieces(descriptor, pieces, Int32(pieces.count))
     }
 
     /// From now on closing, and the end of the process too, cuts the connection off: the peer gets nothing more of what was

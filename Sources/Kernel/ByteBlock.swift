@@ -7,10 +7,13 @@ public final class ByteBlock: @unchecked Sendable {
     private let start: Int
     /// How many bytes there are.
     public let count: Int
+    /// Memory that it takes, as long as anybody has it.
+    let memoryBytes: Int
 
-    /// Takes over memory of `HeapBytes`, of which the bytes are a part.
-    init(adopting storage: UnsafeMutableRawPointer, from start: Int, count: Int) {
+    /// Takes over so much memory of `HeapBytes`, of which the bytes are a part.
+    init(adopting storage: UnsafeMutableRawPointer, of memoryBytes: Int, from start: Int, count: Int) {
         self.storage = storage
+        self.memoryBytes = memoryBytes
         self.start = start
         self.count = count
     }
@@ -21,14 +24,12 @@ public final class ByteBlock: @unchecked Sendable {
         let storage = HeapBytes.allocate(count)
         if let base = bytes.baseAddress { storage.copyMemory(from: base, byteCount: bytes.count) }
         (storage + bytes.count).copyMemory(from: tail.utf8Start, byteCount: tail.utf8CodeUnitCount)
-        self.init(adopting: storage, from: 0, count: count)
+        self.init(adopting: storage, of: count, from: 0, count: count)
     }
 
     /// So many zero bytes.
     public convenience init(zeros count: Int) {
-        let storage = HeapBytes.allocate(count)
-        storage.initializeMemory(as: UInt8.self, repeating: 0, count: count)
-        self.init(adopting: storage, from: 0, count: count)
+        self.init(adopting: HeapBytes.zeros(count), of: count, from: 0, count: count)
     }
 
     deinit { HeapBytes.free(storage) }
@@ -37,17 +38,18 @@ public final class ByteBlock: @unchecked Sendable {
     public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: storage + start, count: count) }
 }
 
-/// Memory that can grow in place, without being copied if it is large.
+/// Memory that can grow in place, often without being copied.
 enum HeapBytes {
-    static func allocate(_ bytes: Int) -> UnsafeMutableRawPointer {
-        guard let memory = meridian_memory(max(bytes, 1)) else { preconditionFailure("no memory for \(bytes) bytes") }
-        return memory
-    }
+    static func allocate(_ bytes: Int) -> UnsafeMutableRawPointer { taken(meridian_memory(max(bytes, 1)), bytes) }
+
+    static func zeros(_ bytes: Int) -> UnsafeMutableRawPointer { taken(meridian_memory_of_zeros(max(bytes, 1)), bytes) }
 
     static func resize(_ memory: UnsafeMutableRawPointer, to bytes: Int) -> UnsafeMutableRawPointer {
-        guard let memory = meridian_memory_resized(memory, max(bytes, 1)) else {
-            preconditionFailure("no memory for \(bytes) bytes")
-        }
+        taken(meridian_memory_resized(memory, max(bytes, 1)), bytes)
+    }
+
+    private static func taken(_ memory: UnsafeMutableRawPointer?, _ bytes: Int) -> UnsafeMutableRawPointer {
+        guard let memory else { preconditionFailure("no memory for \(bytes) bytes") }
         return memory
     }
 

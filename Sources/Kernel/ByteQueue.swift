@@ -20,6 +20,8 @@ public final class ByteQueue {
     @usableFromInline var end = 0
     /// Unread bytes of blocks.
     @usableFromInline var blockBytes = 0
+    /// Memory of blocks that are not read to their end.
+    var blockMemoryBytes = 0
     /// The blocks, of which those before `firstBlock` have been read.
     var blocks: [Block] = []
     var firstBlock = 0
@@ -44,9 +46,10 @@ public final class ByteQueue {
     @inlinable
     public var isEmpty: Bool { count == 0 }
 
-    /// Memory that it keeps from others: nothing while it is empty, and all that it allocated once that is much; what it shares, whole.
+    /// Memory that it keeps from others: nothing while it is empty, and all that it allocated once that is much; what it shares, whole and until it
+    /// has been read to its end.
     public var heldBytes: Int {
-        isEmpty ? 0 : (capacity > Self.idleBytesMax ? capacity : end - start) + blockBytes
+        isEmpty ? 0 : (capacity > Self.idleBytesMax ? capacity : end - start) + blockMemoryBytes
     }
 
     /// The readable bytes; where blocks were appended, the first piece of them. Valid until the next call that changes the queue:

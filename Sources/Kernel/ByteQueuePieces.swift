@@ -23,6 +23,7 @@ extension ByteQueue {
         blocks.append(Block(block: block, start: 0, end: count, ownBytes: ownBytes))
         ownBytesBeforeBlocks += ownBytes
         blockBytes += count
+        blockMemoryBytes += block.memoryBytes
     }
 
     /// Appends a block, without copying it.
@@ -38,9 +39,23 @@ extension ByteQueue {
         }
     }
 
-    private static let zeros = ByteBlock(zeros: idleBytesMax)
+    private static let zeros = ByteBlock(zeros: 1 << 20)
 
-    /// What is appended from now on stands behind the last block; so do these last bytes of it.
+    /// Blocks stand among the bytes.
+    public var isInPieces: Bool { blockBytes > 0 }
+
+    /// The first pieces, for one system call; at most so many. Valid until the next call that changes the queue.
+    public func pieces(atMost count: Int) -> [UnsafeRawBufferPointer] {
+        var found: [UnsafeRawBufferPointer] = []
+        eachPiece { piece in
+            if found.count == count { return false }
+            if !piece.isEmpty { found.append(piece) }
+            return true
+        }
+        return found
+    }
+
+    /// The bytes that were appended last, of which no block is one.
     public func last(_ bytes: Int) -> UnsafeRawBufferPointer {
         precondition(
             bytes >= 0 && bytes <= end - start - ownBytesBeforeBlocks, "ByteQueue last \(bytes) of \(end - start) and blocks")
@@ -54,23 +69,23 @@ extension ByteQueue {
         found.reserveCapacity(count)
         var skip = offset
         eachPiece { piece in
-            if skip >= piece.count { return skip -= piece.count }
-            let part = piece[skip...].prefix(count - found.count)
-            found.append(contentsOf: part)
-            skip = 0
+            found.append(contentsOf: piece.dropFirst(skip).prefix(count - found.count))
+            skip -= min(skip, piece.count)
+            return found.count < count
         }
         return found
     }
 
-    private func eachPiece(_ body: (UnsafeRawBufferPointer) -> Void) {
+    /// One piece after the other, until it is told to stop.
+    private func eachPiece(_ body: (UnsafeRawBufferPointer) -> Bool) {
         var at = start
         for place in blocks[firstBlock...] {
             guard let block = place.block else { continue }
-            body(UnsafeRawBufferPointer(start: storage + at, count: place.ownBytes))
+            guard body(UnsafeRawBufferPointer(start: storage + at, count: place.ownBytes)) else { return }
             at += place.ownBytes
-            body(UnsafeRawBufferPointer(rebasing: block.bytes[place.start..<place.end]))
+            guard body(UnsafeRawBufferPointer(rebasing: block.bytes[place.start..<place.end])) else { return }
         }
-        body(UnsafeRawBufferPointer(start: storage + at, count: end - at))
+        _ = body(UnsafeRawBufferPointer(start: storage + at, count: end - at))
     }
 
     @usableFromInline
@@ -96,12 +111,13 @@ extension ByteQueue {
             blockBytes -= shared
             left -= shared
             if blocks[firstBlock].start == blocks[firstBlock].end {
+                blockMemoryBytes -= blocks[firstBlock].block?.memoryBytes ?? 0
                 blocks[firstBlock].block = nil
                 firstBlock += 1
             }
         }
-        if blockBytes == 0 {
-            blocks.removeAll()
+        if firstBlock > blocks.count / 2 {
+            blocks.removeFirst(firstBlock)
             firstBlock = 0
         }
         start += left
@@ -109,12 +125,12 @@ extension ByteQueue {
     }
 
     /// Takes the first `bytes` off, and makes a block of those behind the first `head` of them, and of a `tail`: with the memory in which
-    /// they are, unless most of that holds something else. What `readable` gave is not valid any more. Of a queue without blocks.
+    /// they are, unless much of that holds something else. What `readable` gave is not valid any more. Of a queue without blocks.
     public func lift(_ bytes: Int, behind head: Int, and tail: StaticString = "") -> ByteBlock {
         precondition(
             blockBytes == 0 && head >= 0 && head <= bytes && bytes <= count, "ByteQueue lift \(bytes) behind \(head) of \(count)")
         let rest = end - start - bytes
-        guard start + head + rest <= bytes else {
+        guard start + head + rest <= bytes / 4 else {
             let block = ByteBlock(copying: UnsafeRawBufferPointer(start: storage + start + head, count: bytes - head), and: tail)
             consume(bytes)
             return block
@@ -122,10 +138,11 @@ extension ByteQueue {
         let others = HeapBytes.allocate(rest)
         others.copyMemory(from: storage + start + bytes, byteCount: rest)
         let used = start + bytes + tail.utf8CodeUnitCount
-        let fits = capacity >= used && capacity - used <= Self.idleBytesMax
+        let fits = capacity >= used && capacity - used <= used / 8
         let memory = fits ? storage : HeapBytes.resize(storage, to: used)
         (memory + start + bytes).copyMemory(from: tail.utf8Start, byteCount: tail.utf8CodeUnitCount)
-        let block = ByteBlock(adopting: memory, from: start + head, count: used - start - head)
+        let block = ByteBlock(
+            adopting: memory, of: fits ? capacity : used, from: start + head, count: used - start - head)
         storage = others
         capacity = rest
         start = 0

@@ -297,7 +297,8 @@ extension LaneNode {
         let place = Int(number - session.firstReply)
         session.noteAnswered(session.slots[place].role)
         let replyBytes = bytes.count + (value?.block.count ?? 0)
-        session.noteReply(bytes: replyBytes)
+        // Of a retrieval that is on its way already it was noted then.
+        if replyBytes > 0 { session.noteReply(bytes: replyBytes) }
         var mattersToMemory =
             session.care.commandBytes >= Limits.countedReplyBytesMin || replyBytes >= Limits.countedReplyBytesMin
         session.care.commandBytes -= Int(session.slots[place].commandBytes)
@@ -347,8 +348,7 @@ extension LaneNode {
         if session.slots[place].silence?.covers(kind) ?? false { return (nothing, 0) }
         guard session.slots[place].part == .oneOfMany else { return (bytes, blockBytes) }
         switch kind {
-        // Without its END.
-        case .value where value != nil: return (bytes, blockBytes - 5)
+        // Without its END. (What `gat` finds is copied on its way through the owner.)
         case .value: return (UnsafeRawBufferPointer(rebasing: bytes[0..<bytes.count - 5]), 0)
         case .end: return (nothing, 0)
         default: return (bytes, blockBytes)

@@ -84,6 +84,8 @@ enum Limits {
     static let clearingRoundsMin = 2
     /// How often a server is gone through, always later, for keys that could not be copied.
     static let incompleteRefillsMax = 7
+    /// How many times as long as a server may be silent a write waits for room in the log while segments come.
+    static let roomPatienceFactor: UInt64 = 5
     /// How long a proxy that is silent keeps the others from changing the rings, in microseconds.
     static let ringPatienceMicroseconds: UInt64 = 60_000_000
     /// memcached begins to count its uptime at 2 s, and its clock may be a second behind: it started that much later than it tells.

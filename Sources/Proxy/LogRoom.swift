@@ -4,7 +4,7 @@
 //
 //     first in line for its key, and no room, or others wait for it ─▶ the key joins the line
 //     a new segment, an outcome that took less                      ─▶ from the front, as far as there is room
-//     no segment for as long as a server may be silent, or it cannot be made
+//     no segment for as long as a server may be silent, or only ever too few of them, or one cannot be made
 //                                                                   ─▶ writes are refused, and it is said why; records and doubts stay
 
 import DequeModule
@@ -90,11 +90,18 @@ extension LaneNode {
     /// True when a write of the key need not wait for room: there is some, or there will be none in time.
     func mayStart(_ write: Write) -> Bool { mayTake(hasRoom(for: write), write.key) || isRoomOverdue(write.key) }
 
-    /// True when what waits for room has done so, without a segment's coming, for as long as a server may be silent; or when none will
-    /// come.
+    /// True when what waits for room has done so for too long, or when none will come.
     func isRoomOverdue(_ key: [UInt8]) -> Bool {
-        if !logFailure.isEmpty { return true }
-        return awaitingRoom.since(key).map { monotonic - max($0, segmentCameAt) >= roomPatienceMicroseconds } ?? false
+        !logFailure.isEmpty || awaitingRoom.since(key).map { $0 <= roomOverdueSince } ?? false
+    }
+
+    /// What has waited for room since then, or for longer, waits in vain: it has for as long as a server may be silent; or, where segments
+    /// do come and there is memory for what waits, several times as long.
+    private var roomOverdueSince: UInt64 {
+        if !logFailure.isEmpty { return .max }
+        let patience = roomPatienceMicroseconds
+        let isComing = monotonic - min(segmentCameAt, monotonic) < patience && !clientMemory.isTight
+        return monotonic - min(isComing ? Limits.roomPatienceFactor * patience : patience, monotonic)
     }
 
     private var roomPatienceMicroseconds: UInt64 { UInt64(configuration.site.times.backendTimeoutMilliseconds) * 1_000 }
@@ -133,10 +140,7 @@ extension LaneNode {
 
     /// Those who have waited too long hear of that.
     func refuseOverdue() {
-        let longAgo = monotonic - min(roomPatienceMicroseconds, monotonic)
-        if logFailure.isEmpty, segmentCameAt > longAgo { return }
-        let limit = logFailure.isEmpty ? longAgo : .max
-        for key in awaitingRoom.waiting(since: limit) {
+        for key in awaitingRoom.waiting(since: roomOverdueSince) {
             guard let keyWork = work[key] else {
                 awaitingRoom.leave(key)
                 continue

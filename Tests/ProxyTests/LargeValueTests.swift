@@ -89,7 +89,7 @@ import WriteLog
         }
     }
 
-    @Test("What is large, and one of a retrieval's parts, comes without the END of its own")
+    @Test("What is large, and touched, comes whole, and with one END for all keys")
     func touched() {
         let bench = serving()
         let client = bench.client()

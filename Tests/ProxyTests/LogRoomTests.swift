@@ -106,6 +106,29 @@ import Testing
         #expect(many.count { bench.heard($0).hasPrefix("SERVER_ERROR write log") } == many.count - done)
     }
 
+    @Test(
+        "Segments that come, but too few of them, have nobody wait for ever; nor do they where memory is tight",
+        arguments: [false, true])
+    func tooFew(isTight: Bool) {
+        let (bench, clients) = nearlyFull { $0.memoryBytesMax = isTight ? 3_000_000 : 64 << 20 }
+        let many = clients + (0..<120).map { _ in bench.client() }
+        for (number, client) in many.enumerated() { bench.ask(client, set("key\(number)", bytes: 20_000)) }
+        #expect(bench.node.clientMemory.isTight == isTight)
+        var refusedAfter: [Int] = []
+        for milliseconds in stride(from: 800, through: 6_400, by: 800) {
+            bench.advance(milliseconds: 800)
+            bench.makeSegments(keepWaiting: true)
+            for _ in bench.commands("cache1").split(separator: "\r\n").filter({ $0.hasPrefix("set ") }) {
+                bench.answer("cache1", "STORED\r\n")
+            }
+            for client in many where bench.heard(client).hasPrefix("SERVER_ERROR write log") { refusedAfter.append(milliseconds) }
+        }
+        #expect(refusedAfter.count > 10)
+        #expect(refusedAfter.first == (isTight ? 1_600 : 5_600))
+        #expect(refusedAfter.allSatisfy { $0 <= 5_600 })
+        #expect(many.allSatisfy { bench.ask($0, "mn\r\n") == "MN\r\n" })
+    }
+
     @Test("A segment that cannot be made has those refused that wait for it")
     func failure() {
         let (bench, clients) = nearlyFull()
