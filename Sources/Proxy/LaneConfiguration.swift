@@ -15,11 +15,13 @@ public struct LaneConfiguration: Sendable {
     public let planted: PlantedBugs
     /// From how many bytes on values are shared by whom they go to, instead of copied.
     public let sharedBytesMin: Int
+    /// Bytes of committed records that are kept in memory for the streams; older ones, and what is larger, are read from the log.
+    public let tailBytesMax: Int
 
     /// Finds the lane in the federation. The names must exist: the configuration was checked before.
     public init(
         federation: Federation, site: Site, proxy: String, lane: Int, planted: PlantedBugs = [],
-        sharedBytesMin: Int = ByteQueue.idleBytesMax
+        sharedBytesMin: Int = ByteQueue.idleBytesMax, tailBytesMax: Int = 32 << 20
     ) {
         guard let here = federation.sites.first(where: { $0.name == site.name }),
             let own = here.proxies.first(where: { $0.name == proxy })
@@ -31,6 +33,7 @@ public struct LaneConfiguration: Sendable {
         identity = PeerIdentity(federation: federation.name, site: site.name, proxy: proxy)
         self.planted = planted
         self.sharedBytesMin = sharedBytesMin
+        self.tailBytesMax = tailBytesMax
     }
 
     /// The own site, as the shared file has it.

@@ -211,7 +211,7 @@ public final class LaneNode {
     var receiversDue: [StreamReceiver] = []
     /// Streams whose waiting messages can be taken now.
     var linksToRead: Deque<PeerLink> = []
-    var tail = StreamTail()
+    var tail: StreamTail
     /// Position, floor and bytes at moments of the past: what promises and lag are read from.
     var samples: Deque<LagSample> = []
     /// First position committed in each kept segment, and where a reader must start to find its intents.
@@ -263,6 +263,7 @@ public final class LaneNode {
         at now: Instant
     ) {
         self.configuration = configuration
+        self.tail = StreamTail(bytesMax: configuration.tailBytesMax)
         self.now = now
         let federation = configuration.federation
         let site = configuration.site
@@ -292,7 +293,10 @@ public final class LaneNode {
         stableFloor = recovery.stableFloor
         stableLogged = recovery.stableFloor
         stableWanted = recovery.clockFloor
-        segmentStarts = recovery.segmentStarts
+        // The first segment of a new log has nothing to carry, but a start as well.
+        segmentStarts =
+            tail == .zero
+            ? [SegmentStart(segment: 0, firstPosition: recovery.committed.next, readFrom: .zero)] : recovery.segmentStarts
         straddling = recovery.straddling
         self.firstSegment = firstSegment
         // An earlier life may have ended at the very beginning of the segment, before it had carried anything.

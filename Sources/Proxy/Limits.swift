@@ -114,8 +114,6 @@ enum Limits {
     static let holderPatienceMicroseconds: UInt64 = 60_000_000
     /// How often a write, record or assertion may be passed on between lanes that disagree about the owner.
     static let hopsMax = 2
-    /// Bytes of committed records that are kept in memory for the streams; older ones are read from the log.
-    static let tailBytesMax = 32 << 20
     /// Bytes that a stream may have under way, sent and not acknowledged.
     static let windowBytesMax = 16 << 20
     /// Records of one stream that are applied at a time.

@@ -15,11 +15,14 @@ import WriteLog
 struct StreamTail {
     private var records: Deque<(record: ReplicatedRecord, committedAt: UInt64)> = []
     private var bytes = 0
+    private let bytesMax: Int
+
+    init(bytesMax: Int) { self.bytesMax = bytesMax }
 
     mutating func append(_ record: ReplicatedRecord, committedAt: UInt64) {
         records.append((record, committedAt))
         bytes += record.windowBytes
-        while bytes > Limits.tailBytesMax { dropFirst() }
+        while bytes > bytesMax { dropFirst() }
     }
 
     private mutating func dropFirst() {
@@ -230,7 +233,12 @@ extension LaneNode {
             return sender.link.map { hangUp($0, "\(error)") } ?? ()
         }
         if tail[sender.next] != nil { sender.needsPump = true }
-        guard sender.hasRoom, tail[sender.next] == nil, let wanted = sender.cursor?.wanted else { return }
+        guard sender.hasRoom, sender.next <= shippable, tail[sender.next] == nil else { return }
+        guard let wanted = sender.cursor?.wanted else {
+            // What is committed may not be written out yet: it will be before the next step.
+            sender.needsPump = true
+            return
+        }
         sender.reading = true
         let asked = logReads[wanted.offset] != nil
         logReads[wanted.offset, default: []].append(.catchUp(SiteID(sender.site.id)))

@@ -18,7 +18,7 @@ struct SiteFilesOnDisk {
     let names: Set<String>
     let sparePrimary: Bool
     let spareBackup: Bool
-    private let sharedBytesMin: Int
+    private let options: SimulationOptions
 
     init(_ index: Int, _ options: SimulationOptions, sparePrimary: Bool = false, spareBackup: Bool = false) {
         federation = Topology.federation(options, spare: sparePrimary)
@@ -29,12 +29,13 @@ struct SiteFilesOnDisk {
         names = Set(federation.servers.map(\.name) + servers.map(\.name))
         self.sparePrimary = sparePrimary
         self.spareBackup = spareBackup
-        sharedBytesMin = options.sharedBytesMin
+        self.options = options
     }
 
     func configuration(of proxy: String, lane: Int, planted: PlantedBugs) -> LaneConfiguration {
         LaneConfiguration(
-            federation: federation, site: site, proxy: proxy, lane: lane, planted: planted, sharedBytesMin: sharedBytesMin)
+            federation: federation, site: site, proxy: proxy, lane: lane, planted: planted,
+            sharedBytesMin: options.sharedBytesMin, tailBytesMax: options.tailBytesMax)
     }
 }
 

@@ -115,6 +115,8 @@ public struct SimulationOptions: Sendable {
     public var backendSlowness: UInt64
     /// From how many bytes on proxies share values: with half of the seeds nearly all, with the others none.
     public var sharedBytesMin: Int { seed % 2 == 0 ? 12 : Self.itemBytesMax }
+    /// What proxies keep in memory for their streams: with a quarter of the seeds so little that nearly all is read from the log.
+    public var tailBytesMax: Int { seed % 4 == 1 ? 300 : 32 << 20 }
     /// Slots of the ring's key space.
     public var slotCount: Int
     /// Known bugs to exhibit.

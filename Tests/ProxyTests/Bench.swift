@@ -59,6 +59,7 @@ struct BenchPlan {
 
     /// Small, so that most stories are told with values that are shared.
     var sharedBytesMin = 1
+    var tailBytesMax = 32 << 20
 
     var site: Site {
         var site = Site(
@@ -133,7 +134,8 @@ final class Bench {
         self.diskIsFull = diskIsFull
         self.syncHangs = syncHangs
         configuration = LaneConfiguration(
-            federation: plan.federation, site: plan.site, proxy: "n1", lane: 0, sharedBytesMin: plan.sharedBytesMin)
+            federation: plan.federation, site: plan.site, proxy: "n1", lane: 0, sharedBytesMin: plan.sharedBytesMin,
+            tailBytesMax: plan.tailBytesMax)
         now = Instant(monotonicMicroseconds: 1_000_000_000, wallMicroseconds: 1_800_000_000_000_000)
         disk = earlier.map { Array($0.disk.prefix(diskBytes ?? $0.disk.count)) } ?? []
         if let earlier {

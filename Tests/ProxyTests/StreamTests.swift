@@ -39,6 +39,24 @@ import WriteLog
         #expect(try bench.words(id) == [.acknowledge(Position(1))])
     }
 
+    @Test("A record that is more than memory keeps for the streams goes out as soon as the log has it, and not with the next one")
+    func largerThanMemory() throws {
+        var plan = Self.plan
+        plan.tailBytesMax = 100
+        let bench = Bench.serving(plan)
+        let stream = try outgoing(bench)
+        let client = bench.client()
+        for (number, value) in [String(repeating: "x", count: 500), "y"].enumerated() {
+            bench.ask(client, "set k 0 0 \(value.count)\r\n\(value)\r\n")
+            _ = try bench.words(stream)
+            bench.answer("cache1", "STORED\r\n")
+            bench.advance(milliseconds: 100)
+            let sent = try bench.words(stream).compactMap { if case .record(let record) = $0 { record } else { nil } }
+            #expect(sent.map(\.value) == [Array(value.utf8)])
+            bench.tell(stream, .acknowledge(Position(UInt64(number + 1))))
+        }
+    }
+
     @Test("An older record is dropped and acknowledged")
     func superseded() throws {
         let id = try bench.openStream()
