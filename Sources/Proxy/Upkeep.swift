@@ -336,6 +336,8 @@ extension LaneNode {
         firstSegment += 1
         while let first = segmentStarts.first, first.segment < firstSegment { segmentStarts.removeFirst() }
         for place in segmentStarts.indices { segmentStarts[place].readFrom = max(segmentStarts[place].readFrom, end) }
+        // Who has read all of its records, and not what stands behind them, goes on in a later one.
+        for site in siteOrder { senders[site].map { if $0.cursor.map({ $0.offset < end }) ?? false { $0.cursor = nil } } }
     }
 
     // MARK: After a restart

@@ -57,6 +57,37 @@ import WriteLog
         }
     }
 
+    @Test("Who reads the log for a site does not stay behind in a segment that is deleted (seed 730733)")
+    func deletedUnderReader() throws {
+        var plan = Self.plan
+        plan.tailBytesMax = 100
+        plan.segmentBytes = 1 << 16
+        let bench = Bench.serving(plan)
+        let stream = try outgoing(bench)
+        let client = bench.client()
+        let sender = try #require(bench.node.senders[SiteID(2)])
+        let value = String(repeating: "x", count: 2_000)
+        var position: UInt64 = 0
+        func write() throws -> Int {
+            position += 1
+            bench.ask(client, "set k 0 0 \(value.count)\r\n\(value)\r\n")
+            bench.answer("cache1", "STORED\r\n")
+            bench.advance(milliseconds: 100)
+            let sent = try bench.words(stream).count { if case .record = $0 { true } else { false } }
+            if sent > 0 { bench.tell(stream, .acknowledge(Position(position))) }
+            return sent
+        }
+        while bench.node.log.segment == 0 { #expect(try write() == 1) }
+        // All that it has shipped was in the first segment, and it has not looked further.
+        sender.cursor = LogCursor(from: LogOffset(60_000), to: LogOffset(60_000), segmentBytes: plan.segmentBytes)
+        let stamp = (1_800_000_000 + 9) * 1_000_000 << 12 as UInt64
+        let back = try bench.openStream()
+        bench.tell(back, .promise(floor: stamp, stamp: stamp, wall: bench.now.wallMicroseconds, committed: Position(1)))
+        bench.advance(milliseconds: 12_000)
+        #expect(bench.deleted == [0])
+        #expect(sender.cursor == nil, "it begins anew, in what there is")
+    }
+
     @Test("An older record is dropped and acknowledged")
     func superseded() throws {
         let id = try bench.openStream()
