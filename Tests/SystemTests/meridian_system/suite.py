@@ -21,6 +21,7 @@ from meridian_system import load
 from meridian_system.checks_authentication import check_binary_authentication, check_text_authentication
 from meridian_system.checks_binary import binary_tools_can_fail, check_binary
 from meridian_system.checks_bytes import bad_memcached, damaged_log, fuzz_admin, fuzz_clients, fuzz_peers, slow_reader
+from meridian_system.checks_catching_up import check_catching_up
 from meridian_system.checks_client_tls import check_client_tls
 from meridian_system.checks_configuration import check_command_line, check_mistakes
 from meridian_system.checks_crowds import check_crowd, check_memory, check_turns
@@ -251,6 +252,7 @@ def main() -> int:
         "clients' memory": check_memory,
         "fair turns": check_turns,
         "large values": check_large_values,
+        "catching up": check_catching_up,
         "reads": check_reads,
         "connections-max": check_connections_max,
         "open files": check_open_files,
