@@ -38,7 +38,10 @@ def check_catching_up(world: World) -> str:
         federation.wait_quiet(_SECONDS)
         caught_up = time.monotonic() - begun
         wait_until(lambda: _missing(south, values) == 0, "the south to hold what the north wrote", _SECONDS)
-        return f"{len(values)} values of {_VALUE_BYTES} bytes written in {written:.1f} s, all at the other site {caught_up:.1f} s after its start"
+        return (
+            f"{len(values)} values of {_VALUE_BYTES} bytes written in {written:.1f} s, "
+            f"all at the other site {caught_up:.1f} s after its start"
+        )
 
 
 def _missing(site: Site, values: dict[bytes, bytes]) -> int:
