@@ -8,7 +8,8 @@ extension Request {
     /// Appends the request for a backend, without `noreply` or `q`. `source` must be what was parsed. A `cas` given here
     /// replaces the client's own CAS value.
     public func encode(from source: UnsafeRawBufferPointer, cas replacement: UInt64? = nil, into queue: ByteQueue) {
-        encodeLine(from: source, cas: replacement, into: queue)
+        if goesAsItIs(replacement) { return queue.append(UnsafeRawBufferPointer(rebasing: source[0..<bytes])) }
+        encodeNewLine(from: source, replacement, into: queue)
         if hasValue {
             queue.append(value.of(source))
             queue.append("\r\n")
@@ -17,11 +18,11 @@ extension Request {
 
     /// Appends the request's line for a backend: without the data block, which is to follow with its CRLF.
     public func encodeLine(from source: UnsafeRawBufferPointer, cas replacement: UInt64? = nil, into queue: ByteQueue) {
-        if isPlain && !noreply && replacement == nil {
-            return queue.append(UnsafeRawBufferPointer(rebasing: source[0..<lineBytes]))
-        }
+        if goesAsItIs(replacement) { return queue.append(UnsafeRawBufferPointer(rebasing: source[0..<lineBytes])) }
         encodeNewLine(from: source, replacement, into: queue)
     }
+
+    private func goesAsItIs(_ replacement: UInt64?) -> Bool { isPlain && !noreply && replacement == nil }
 
     private func encodeNewLine(from source: UnsafeRawBufferPointer, _ replacement: UInt64?, into queue: ByteQueue) {
         switch verb {

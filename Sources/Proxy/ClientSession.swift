@@ -129,7 +129,7 @@ final class ClientSession {
 
     init(
         connection: ConnectionID, address: String, local: HostPort? = nil, listener: Int = 0, itemBytesMax: Int,
-        sharedBytesMin: Int = .max, admission: Admission? = nil, at monotonic: UInt64
+        sharedBytesMin: Int, admission: Admission? = nil, at monotonic: UInt64
     ) {
         self.connection = connection
         self.address = address
