@@ -144,6 +144,10 @@ final class BackendServer {
     var lacking: UInt64 = 0
     var emptied: UInt64 = 0
     var refilledTo: UInt64 = 0
+    /// When this lane last learned that it came to lack something, and when that was asked which it answered last, both in monotonic
+    /// microseconds: who lives after another was emptied, and is emptied itself, is so later, whatever the servers' clocks say.
+    var lackingKnownAt: UInt64 = 0
+    var livedAt: UInt64 = 0
     /// The incarnation that some lane has refilled …
     var refilled: [UInt8]?
     /// … and when this one was told so of a primary, in monotonic microseconds: reads no longer need the backup, but for a while other

@@ -117,14 +117,18 @@ extension LaneNode {
         drainAll()
     }
 
-    /// A server came back with an empty memory. What it lost, those of the other pool may hold that are older.
+    /// A server came back with an empty memory. What it lost, those of the other pool may hold that are older, or that it outlived.
     private func noteEmpty(_ server: BackendServer) {
-        let stamp = stampOfEmptying(at: server.startedAt)
+        // Elsewhere is another memcached: when that was emptied, the old one's life does not tell.
+        let outlived = others(than: server).filter { !server.hasMoved && server.livedAt > servers[$0].lackingKnownAt }
+        let after = outlived.reduce(0) { max($0, servers[$1].lacking) }
+        let stamp = max(stampOfEmptying(at: server.startedAt), after + 1)
         cannotGive(server, emptiedAt: stamp)
-        if server.incarnation == server.refilled { return }
+        // Who refilled it may not have known of what it outlived, and have had it refilled from nobody.
+        if server.incarnation == server.refilled && server.refilledTo > after { return }
         noteEmptied(
             server, at: stamp,
-            from: others(than: server).filter { servers[$0].startedAt <= server.startedAt })
+            from: others(than: server).filter { servers[$0].startedAt <= server.startedAt || outlived.contains($0) })
     }
 
     /// Up, as soon as nothing is missed any more.
@@ -273,6 +277,8 @@ extension LaneNode {
         guard let connection = server.connection else { return }
         let incoming = connections.incoming(connection)
         server.heardAt = monotonic
+        // Before that, nobody knows which life of it answers.
+        let isMet = server.phase == .up || server.phase == .repairing
         while !incoming.isEmpty, server.connection == connection {
             if server.expected.isEmpty { return drop(server, "it answered although nothing was asked") }
             let bytes = incoming.readable
@@ -284,6 +290,7 @@ extension LaneNode {
                 // A value of a retrieval of many keys is one part of a reply.
                 let isPart = shape == .values && reply.kind == .value
                 let expected = isPart ? server.expected[0] : server.expected.removeFirst()
+                if isMet { server.livedAt = expected.at }
                 if reply.value.count >= configuration.sharedBytesMin, reply.kind == .value || reply.kind == .va,
                     expected.sharesValue
                 {

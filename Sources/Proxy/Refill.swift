@@ -139,6 +139,7 @@ extension LaneNode {
         let stamp = max(lacking, emptied)
         guard stamp > server.lacking else { return }
         server.lacking = stamp
+        server.lackingKnownAt = monotonic
         guard stamp > server.refilledTo else { return }
         lack(server, from: others(than: server))
         logServer(server)
@@ -189,6 +190,7 @@ extension LaneNode {
     private func lack(_ server: BackendServer, from sources: some Sequence<Int>) {
         // Those have nothing of it that were emptied since.
         server.recoveringFrom = Set(sources.filter { servers[$0].emptied <= server.lacking })
+        server.lackingKnownAt = monotonic
         server.refilledFrom = []
         server.incompleteRefills = 0
         server.refilledAt = nil

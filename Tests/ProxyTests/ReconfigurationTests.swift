@@ -225,7 +225,7 @@ import Testing
         var plan = BenchPlan()
         plan.proxies = ["n1", "n2"]
         let bench = Bench.serving(plan)
-        bench.node.servers[0].refilled = Array("77.1000".utf8)
+        bench.node.noteRefilled(bench.node.servers[0], 1, Array("77.1000".utf8))
         reconfigure(bench) { $0.primaries[0].address.host = "newhost" }
         let server = try bringUp(bench, at: "newhost", pid: 77)
         #expect(bench.heard(server) == "")

@@ -194,6 +194,34 @@ import Testing
         #expect(bench.node.servers[1].recoveringFrom == [])
     }
 
+    @Test(
+        "A server that lived on when its partner was emptied, and then restarts, is refilled from that (seeds 740887, 751169)",
+        arguments: [false, true])
+    func outlived(refilledFromNobody: Bool) throws {
+        let (bench, link) = try withSibling()
+        bench.node.servers[1].missEverything()
+        bench.lose(bench.backend("backup1"))
+        letASecondPass(bench, link)
+        bench.bringUp("backup1")
+        #expect(bench.commands("backup1") == "flush_all\r\n")
+        bench.answer("backup1", "OK\r\n")
+        #expect(bench.node.servers[1].recoveringFrom == [0])
+        letASecondPass(bench, link)
+        bench.ask(bench.client(), "get k\r\n")
+        bench.answer("cache1", "END\r\n")
+        bench.lose(bench.backend("cache1"))
+        letASecondPass(bench, link)
+        if refilledFromNobody {
+            let started = bench.node.stampOfEmptying(at: 1_009)
+            bench.tell(link, .backend(server: 0, cutOff: false, emptied: started))
+            bench.tell(link, .refilled(server: 0, upTo: started, incarnation: Array("2.1009".utf8)))
+            #expect(bench.node.servers[0].recoveringFrom == [])
+        }
+        bench.bringUp("cache1", pid: 2, startedAt: 1_009)
+        #expect(bench.node.servers[0].recoveringFrom == [1], "by the seconds of its clock it started before the flush")
+        #expect(bench.node.servers[1].recoveringFrom == [], "what it was to get from there is gone")
+    }
+
     @Test("A server was flushed when its own clock says so: a proxy's may be ahead by hours (seed 638167)")
     func flushedByItsOwnClock() {
         let bench = Bench.serving(Self.plan)
@@ -339,16 +367,21 @@ import Testing
         return (bench, try bench.linkSibling())
     }
 
+    /// The sibling is heard all the while.
+    private func letASecondPass(_ bench: Bench, _ link: ConnectionID) {
+        for _ in 0..<10 {
+            bench.advance(milliseconds: 100)
+            bench.tell(link, .heartbeat(stamp: 1, state: .serving, floor: 0, groupFloor: 0, stable: 0, sentAt: 0, echo: .max))
+        }
+    }
+
     @Test("A refill by another lane ends this lane's recovering, if it was not before the server was emptied")
     func toldByAnother() throws {
         let (bench, link) = try withSibling()
         // As long as that after what it tells, memcached may have started.
         let startedAt = HybridClock.stamp(atWall: (2_000 + Limits.serverStartEarlySeconds) * 1_000_000)
         bench.lose(bench.backend("cache1"))
-        for _ in 0..<10 {
-            bench.advance(milliseconds: 100)
-            bench.tell(link, .heartbeat(stamp: 1, state: .serving, floor: 0, groupFloor: 0, stable: 0, sentAt: 0, echo: .max))
-        }
+        letASecondPass(bench, link)
         bench.bringUp("cache1", pid: 2, startedAt: 2_000)
         #expect(bench.node.servers[0].lacksItems)
         bench.tell(link, .refilled(server: 0, upTo: startedAt - 1, incarnation: Array("1.1000".utf8)))
