@@ -144,9 +144,9 @@ final class BackendServer {
     var lacking: UInt64 = 0
     var emptied: UInt64 = 0
     var refilledTo: UInt64 = 0
-    /// When this lane last learned that it came to lack something, and when that was asked which it answered last, both in monotonic
-    /// microseconds: who lives after another was emptied, and is emptied itself, is so later, whatever the servers' clocks say.
-    var lackingKnownAt: UInt64 = 0
+    /// When this lane last learned that it had been emptied, or that a flush of it was done, in monotonic microseconds.
+    var emptyKnownAt: UInt64 = 0
+    /// When that was asked which this life of it answered last, its greeting aside, in monotonic microseconds.
     var livedAt: UInt64 = 0
     /// The incarnation that some lane has refilled …
     var refilled: [UInt8]?

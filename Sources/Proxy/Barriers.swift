@@ -80,7 +80,7 @@ extension LaneNode {
     func flushedLate(_ server: BackendServer, _ kind: ReplyKind) {
         guard kind == .ok else { return drop(server, "it refuses flush_all: was it started with -F?") }
         server.missedTooMany = false
-        server.lackingKnownAt = monotonic
+        server.emptyKnownAt = monotonic
         settle(server)
         guard index.barrier > .zero, let entry = index[allKeys] else { return }
         mirrorSequence += 1

@@ -353,7 +353,12 @@ extension LaneNode {
             break
         case .backend(let place, let cutOff, let emptied, let lacking):
             guard let server = server(Int(place), link) else { return }
-            if cutOff { server.cutOffAt.insert(sibling.id) } else { server.cutOffAt.remove(sibling.id) }
+            if cutOff {
+                server.cutOffAt.insert(sibling.id)
+            } else if server.cutOffAt.remove(sibling.id) != nil {
+                // If it was flushed, that is done.
+                server.emptyKnownAt = monotonic
+            }
             siblingSays(server, emptied: emptied, lacking: lacking)
         case .refilled(let place, let upTo, let incarnation):
             server(Int(place), link).map { noteRefilled($0, upTo, incarnation) }

@@ -119,13 +119,13 @@ extension LaneNode {
 
     /// A server came back with an empty memory. What it lost, those of the other pool may hold that are older, or that it outlived.
     private func noteEmpty(_ server: BackendServer) {
-        // Elsewhere is another memcached: when that was emptied, the old one's life does not tell.
-        let outlived = others(than: server).filter { !server.hasMoved && server.livedAt > servers[$0].lackingKnownAt }
-        let after = outlived.reduce(0) { max($0, servers[$1].lacking) }
-        let stamp = max(stampOfEmptying(at: server.startedAt), after + 1)
-        cannotGive(server, emptiedAt: stamp)
-        // Who refilled it may not have known of what it outlived, and have had it refilled from nobody.
-        if server.incarnation == server.refilled && server.refilledTo > after { return }
+        let outlived = outlived(by: server)
+        let after = outlived.reduce(0) { max($0, servers[$1].emptied) }
+        let stamp = stampOfEmptying(at: server.startedAt)
+        cannotGive(server, emptiedAt: stamp, outlived: outlived)
+        // Who refilled it may not have known of what it outlived, and not have asked that.
+        if server.incarnation == server.refilled && server.refilledTo >= after { return }
+        server.lacking = max(server.lacking, after)
         noteEmptied(
             server, at: stamp,
             from: others(than: server).filter { servers[$0].startedAt <= server.startedAt || outlived.contains($0) })

@@ -134,12 +134,12 @@ extension LaneNode {
     func siblingSays(_ server: BackendServer, emptied: UInt64, lacking: UInt64) {
         if emptied > server.emptied {
             server.emptied = emptied
+            server.emptyKnownAt = monotonic
             cannotGive(server, emptiedAt: emptied)
         }
         let stamp = max(lacking, emptied)
         guard stamp > server.lacking else { return }
         server.lacking = stamp
-        server.lackingKnownAt = monotonic
         guard stamp > server.refilledTo else { return }
         lack(server, from: others(than: server))
         logServer(server)
@@ -156,6 +156,7 @@ extension LaneNode {
     func noteEmptied(_ server: BackendServer, at stamp: UInt64, from sources: some Sequence<Int>) {
         server.lacking = max(server.lacking, stamp, server.refilledTo + 1)
         server.emptied = max(server.emptied, stamp)
+        server.emptyKnownAt = monotonic
         cannotGive(server, emptiedAt: server.emptied)
         lack(server, from: sources)
     }
@@ -180,17 +181,29 @@ extension LaneNode {
         others(than: server).reduce(server.lacking) { max($0, servers[$1].emptied) } + 1
     }
 
-    /// A server has lost what it held: who came to lack something before has nothing more to get from it.
-    func cannotGive(_ server: BackendServer, emptiedAt stamp: UInt64) {
-        for other in servers where other.lacking <= stamp && other.recoveringFrom.remove(server.index) != nil {
-            if !other.recovering { logServer(other) }
+    /// A server has lost what it held: who came to lack something before, by its stamp or because it was seen to live on, has nothing
+    /// more to get from it.
+    func cannotGive(_ server: BackendServer, emptiedAt stamp: UInt64, outlived: [Int] = []) {
+        for other in servers where other.lacking <= stamp || outlived.contains(other.index) {
+            if other.recoveringFrom.remove(server.index) != nil && !other.recovering { logServer(other) }
+        }
+    }
+
+    /// The partners of a server that came back empty which had been emptied while its last life went on, as this lane has seen: what it
+    /// lost since they may have, however the servers' clocks, which tell seconds, order the two.
+    func outlived(by server: BackendServer) -> [Int] {
+        // Elsewhere is another memcached: of when that was emptied, the old one's life tells nothing.
+        if server.hasMoved { return [] }
+        return others(than: server).filter { place in
+            let other = servers[place]
+            // Where a flush has been asked for, nobody knows yet when it is done.
+            return server.livedAt > other.emptyKnownAt && !other.missedTooMany && other.cutOffAt.isEmpty
         }
     }
 
     private func lack(_ server: BackendServer, from sources: some Sequence<Int>) {
         // Those have nothing of it that were emptied since.
         server.recoveringFrom = Set(sources.filter { servers[$0].emptied <= server.lacking })
-        server.lackingKnownAt = monotonic
         server.refilledFrom = []
         server.incompleteRefills = 0
         server.refilledAt = nil

@@ -1,4 +1,5 @@
 import Kernel
+import Memcache
 import Replication
 import Testing
 
@@ -194,11 +195,8 @@ import Testing
         #expect(bench.node.servers[1].recoveringFrom == [])
     }
 
-    @Test(
-        "A server that lived on when its partner was emptied, and then restarts, is refilled from that (seeds 740887, 751169)",
-        arguments: [false, true])
-    func outlived(refilledFromNobody: Bool) throws {
-        let (bench, link) = try withSibling()
+    /// The backup is flushed, and the primary answers a second later; then it restarts, before the flush by the seconds of the clocks.
+    private func outliving(_ bench: Bench, _ link: ConnectionID) {
         bench.node.servers[1].missEverything()
         bench.lose(bench.backend("backup1"))
         letASecondPass(bench, link)
@@ -207,19 +205,92 @@ import Testing
         bench.answer("backup1", "OK\r\n")
         #expect(bench.node.servers[1].recoveringFrom == [0])
         letASecondPass(bench, link)
-        bench.ask(bench.client(), "get k\r\n")
-        bench.answer("cache1", "END\r\n")
+        showsLife("cache1", bench)
         bench.lose(bench.backend("cache1"))
         letASecondPass(bench, link)
-        if refilledFromNobody {
-            let started = bench.node.stampOfEmptying(at: 1_009)
-            bench.tell(link, .backend(server: 0, cutOff: false, emptied: started))
-            bench.tell(link, .refilled(server: 0, upTo: started, incarnation: Array("2.1009".utf8)))
-            #expect(bench.node.servers[0].recoveringFrom == [])
-        }
+    }
+
+    private func showsLife(_ name: String, _ bench: Bench) {
+        bench.advance(milliseconds: 1)
+        bench.node.ask(bench.node.servers[name == "cache1" ? 0 : 1], .probe, .meta) { Command.noop(into: $0) }
+        bench.settle()
+        _ = bench.commands(name)
+        bench.answer(name, "MN\r\n")
+    }
+
+    @Test(
+        "A server that lived on when its partner was emptied, and then restarts, is refilled from that (seeds 740887, 751169)",
+        arguments: [false, true])
+    func outlived(refilledFromNobody: Bool) throws {
+        let (bench, link) = try withSibling()
+        outliving(bench, link)
+        let refilled = Message.refilled(
+            server: 0, upTo: bench.node.stampOfEmptying(at: 1_009), incarnation: Array("2.1009".utf8))
+        if refilledFromNobody { bench.tell(link, refilled) }
         bench.bringUp("cache1", pid: 2, startedAt: 1_009)
         #expect(bench.node.servers[0].recoveringFrom == [1], "by the seconds of its clock it started before the flush")
         #expect(bench.node.servers[1].recoveringFrom == [], "what it was to get from there is gone")
+        let lacking = bench.node.servers[0].lacking
+        bench.tell(link, .refilled(server: 0, upTo: lacking, incarnation: Array("2.1009".utf8)))
+        bench.lose(bench.backend("cache1"))
+        letASecondPass(bench, link)
+        bench.bringUp("cache1", pid: 2, startedAt: 1_009)
+        #expect(bench.node.servers[0].lacking == lacking && !bench.node.servers[0].lacksItems, "the same life is refilled once")
+    }
+
+    @Test("What outlived another, and was emptied, still gives what it was written since to one that is emptied after it")
+    func emptiedInTurns() throws {
+        let (bench, link) = try withSibling()
+        outliving(bench, link)
+        bench.lose(bench.backend("backup1"))
+        bench.bringUp("cache1", pid: 2, startedAt: 1_009)
+        letASecondPass(bench, link)
+        bench.bringUp("backup1", pid: 2, startedAt: 1_010)
+        #expect(bench.node.servers[1].recoveringFrom == [0])
+    }
+
+    @Test(
+        "Before a flush is answered nobody has outlived it: not at the lane that asks for it, and not at others",
+        arguments: [false, true])
+    func flushUnderWay(bySibling: Bool) throws {
+        let (bench, link) = try withSibling()
+        if bySibling {
+            let flushed = bench.node.stampOfEmptying(at: 1_010)
+            bench.tell(link, .backend(server: 1, cutOff: true, emptied: flushed))
+        } else {
+            bench.node.servers[1].missEverything()
+            bench.lose(bench.backend("backup1"))
+            letASecondPass(bench, link)
+            bench.bringUp("backup1")
+        }
+        #expect(bench.node.servers[1].recoveringFrom == [0])
+        showsLife("cache1", bench)
+        if bySibling {
+            bench.advance(milliseconds: 1)
+            bench.tell(link, .backend(server: 1, cutOff: false, emptied: bench.node.servers[1].emptied))
+        }
+        bench.lose(bench.backend("cache1"))
+        letASecondPass(bench, link)
+        bench.bringUp("cache1", pid: 2, startedAt: 1_009)
+        #expect(bench.node.servers[0].recoveringFrom == [])
+        #expect(bench.node.servers[1].recoveringFrom == [0], "what was written before the flush was done only that holds")
+    }
+
+    @Test("What lanes have seen counts for more than the servers' clocks", arguments: [false, true])
+    func seenToLive(primaryLives: Bool) throws {
+        let (bench, link) = try withSibling()
+        if !primaryLives { bench.lose(bench.backend("cache1")) }
+        bench.lose(bench.backend("backup1"))
+        letASecondPass(bench, link)
+        bench.bringUp("backup1", pid: 2, startedAt: 4_000)
+        if primaryLives {
+            showsLife("cache1", bench)
+            bench.lose(bench.backend("cache1"))
+        }
+        letASecondPass(bench, link)
+        bench.bringUp("cache1", pid: 2, startedAt: 3_000)
+        #expect(bench.node.servers[0].recoveringFrom == (primaryLives ? [1] : []), "a greeting is no sign of the life before")
+        #expect(bench.node.servers[1].recoveringFrom == (primaryLives ? [] : [0]))
     }
 
     @Test("A server was flushed when its own clock says so: a proxy's may be ahead by hours (seed 638167)")
