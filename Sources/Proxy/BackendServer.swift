@@ -146,7 +146,7 @@ final class BackendServer {
     var refilledTo: UInt64 = 0
     /// When this lane last learned that it had been emptied, or that a flush of it was done, in monotonic microseconds.
     var emptyKnownAt: UInt64 = 0
-    /// When that was asked which this life of it answered last, its greeting aside, in monotonic microseconds.
+    /// When that was asked which the last known life of it answered last, greetings aside, in monotonic microseconds.
     var livedAt: UInt64 = 0
     /// The incarnation that some lane has refilled …
     var refilled: [UInt8]?

@@ -122,7 +122,7 @@ extension LaneNode {
         let outlived = outlived(by: server)
         let after = outlived.reduce(0) { max($0, servers[$1].emptied) }
         let stamp = stampOfEmptying(at: server.startedAt)
-        cannotGive(server, emptiedAt: stamp, outlived: outlived)
+        cannotGive(server, emptiedAt: stamp)
         // Who refilled it may not have known of what it outlived, and not have asked that.
         if server.incarnation == server.refilled && server.refilledTo >= after { return }
         server.lacking = max(server.lacking, after)

@@ -181,16 +181,16 @@ extension LaneNode {
         others(than: server).reduce(server.lacking) { max($0, servers[$1].emptied) } + 1
     }
 
-    /// A server has lost what it held: who came to lack something before, by its stamp or because it was seen to live on, has nothing
-    /// more to get from it.
-    func cannotGive(_ server: BackendServer, emptiedAt stamp: UInt64, outlived: [Int] = []) {
-        for other in servers where other.lacking <= stamp || outlived.contains(other.index) {
-            if other.recoveringFrom.remove(server.index) != nil && !other.recovering { logServer(other) }
+    /// A server has lost what it held: who came to lack something before has nothing more to get from it.
+    func cannotGive(_ server: BackendServer, emptiedAt stamp: UInt64) {
+        for other in servers where other.lacking <= stamp && other.recoveringFrom.remove(server.index) != nil {
+            if !other.recovering { logServer(other) }
         }
     }
 
     /// The partners of a server that came back empty which had been emptied while its last life went on, as this lane has seen: what it
-    /// lost since they may have, however the servers' clocks, which tell seconds, order the two.
+    /// lost since they may have, however the servers' clocks, which tell seconds, order the two. Those that were to get something from
+    /// it go on asking it all the same, until they are refilled: other lanes may not have seen it live on, and all must agree on who is asked.
     func outlived(by server: BackendServer) -> [Int] {
         // Elsewhere is another memcached: of when that was emptied, the old one's life tells nothing.
         if server.hasMoved { return [] }
