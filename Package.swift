@@ -55,7 +55,9 @@ let package = Package(
         room("EventLoop", ["Kernel", "CEvent"]),
         room("TLS", ["Kernel", "COpenSSL"]),
         room("Disk", ["Kernel", "WriteLog"]),
-        room("Daemon", ["Kernel", "Memcache", "Proxy", "Configuration", "Status", "EventLoop", "TLS", "Disk", logging]),
+        room(
+            "Daemon",
+            ["Kernel", "Memcache", "WriteLog", "Proxy", "Configuration", "Status", "EventLoop", "TLS", "Disk", logging]),
         // Reads a site's files for the executables.
         room("SiteLoader", ["Configuration"]),
         // What the command line asks proxies and how it shows the answers.
@@ -63,11 +65,13 @@ let package = Package(
         // The simulator: the same core, never a shell.
         room("Simulator", ["Kernel", "Memcache", "Ring", "WriteLog", "Replication", "Configuration", "Proxy", "Status"]),
         .executableTarget(
-            name: "meridiand", dependencies: ["Daemon", "Configuration", "SiteLoader", "Status", arguments],
+            name: "meridiand", dependencies: ["Daemon", "Configuration", "SiteLoader", "Status", logging, arguments],
             swiftSettings: house),
         .executableTarget(
             name: "meridian",
-            dependencies: ["Daemon", "EventLoop", "OperatorTools", "SiteLoader", "Configuration", "Ring", "Status", arguments],
+            dependencies: [
+                "Daemon", "EventLoop", "OperatorTools", "SiteLoader", "Configuration", "Status", logging, arguments,
+            ],
             swiftSettings: house),
         .executableTarget(name: "meridian-sim", dependencies: ["Simulator", arguments], swiftSettings: house),
         // The benchmarks' load generator: a tool of the tests, not a product.

@@ -19,7 +19,8 @@ struct SiteFile {
     static let connectionsByDefault = 4_096
     /// Most addresses that one proxy listens at.
     static let listenersMax = 16
-    static let segmentBytes = 1 << 20...4 << 30
+    /// Most is what a log can have (`Docs/log-format.md`).
+    static let segmentBytes = 1 << 20...1 << 30
     /// Every time-out and interval.
     static let milliseconds = 1...3_600_000
     /// Most keys per second that a refill may look up.

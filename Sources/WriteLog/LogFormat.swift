@@ -54,7 +54,7 @@ public enum RecordKind: UInt8, Sendable, CaseIterable {
     case abort = 6
     /// A record from elsewhere is about to be applied; `reference` is its position in its lane.
     case applied = 7
-    /// The applied record at `reference` has landed.
+    /// Every applied record and every write below the address in `reference` has landed.
     case landed = 8
     /// The site numbered `clientFlags` has acknowledged everything up to this position.
     case acknowledged = 9

@@ -157,6 +157,10 @@ import Testing
             "north.yaml:1:14: log-segment is not a power of two. Use 16MiB, 32MiB, 64MiB, 128MiB …."
         ),
         (
+            "site: north", "log-segment: 2GiB\nsite: north",
+            "north.yaml:1:14: log-segment is 2GiB. Use a size from 1MiB to 1GiB."
+        ),
+        (
             "site: north", "log-segment: 2MiB\nsite: north",
             "north.yaml:1:14: log-segment is too small for the federation's item-size-max. Use 4MiB or more."
         ),
