@@ -99,7 +99,7 @@ let package = Package(
         tests("Disk", ["Disk", "WriteLog", "Kernel"]),
         tests("TLS", ["TLS", "Kernel"]),
         tests("EventLoop", ["EventLoop", "Kernel"]),
-        tests("Daemon", ["Daemon", "Proxy", "Configuration", "Disk", "EventLoop", "Status", "Kernel"]),
+        tests("Daemon", ["Daemon", "Proxy", "Configuration", "Ring", "Disk", "EventLoop", "Status", "Kernel"]),
         tests("Meridian", ["meridian", "Configuration"]),
         tests("Fuzzing", ["Fuzzing", "Kernel"]),
     ]

@@ -31,6 +31,9 @@ public struct ClientPolicy: Sendable, Hashable {
     static let memoryBytes = 8 << 20...1 << 40
     /// Largest items that one loop's share must have room for, so that a few of them do not close each other's clients.
     static let itemsPerLoopMin = 4
+
+    /// The least ceiling that leaves room for them.
+    static func memoryBytesLeast(loops: Int, itemBytesMax: Int) -> Int { loops * itemsPerLoopMin * itemBytesMax }
 }
 
 /// As whom a proxy runs once it has bound its addresses.
@@ -56,7 +59,7 @@ struct ClientPolicyFile {
     /// The policy; `loops` and the largest item decide what the least memory is. Nil when something was reported.
     func read(_ fields: Fields, loops: Int?, itemBytesMax: Int?) -> ClientPolicy? {
         var policy = ClientPolicy()
-        let least = (loops ?? 1) * ClientPolicy.itemsPerLoopMin * (itemBytesMax ?? 0)
+        let least = ClientPolicy.memoryBytesLeast(loops: loops ?? 1, itemBytesMax: itemBytesMax ?? 0)
         guard let memory = readMemory(fields["memory-max"], least: least) else { return nil }
         policy.memoryBytesMax = memory
         if let node = fields["connections-over"] {
@@ -101,7 +104,7 @@ struct ClientPolicyFile {
     private func readMode(_ node: Node) -> UInt32? {
         guard let text = problems.text(node, "unix-mode") else { return nil }
         let digits = text.hasPrefix("0o") ? text.dropFirst(2) : Substring(text)
-        guard digits.count <= 4, let mode = UInt32(digits, radix: 8), mode <= 0o777 else {
+        guard digits.count <= 4, digits.allSatisfy(\.isNumber), let mode = UInt32(digits, radix: 8), 1...0o777 ~= mode else {
             problems.report(
                 node, "unix-mode must be a file mode, not '\(shown(text))'", remedy: "Write it like \"0660\" or \"0666\"")
             return nil

@@ -83,11 +83,17 @@ public struct MagentFlags: Sendable, Hashable {
             admin: .unix(path: "\(folder)/admin.sock"),
             folder: folder,
             authorityPath: "", certificatePath: "", keyPath: "", clientConnectionsMax: connectionsMax)
-        let site = Site(
+        var site = Site(
             name: names.site, primaries: Self.backends(primaries), backups: Self.backends(backups), proxies: [proxy],
-            loops: loops, durability: .memory, unreachable: .miss, flush: .local, times: SiteTimes(), segmentBytes: segmentBytes)
+            loops: loops, durability: .memory, unreachable: .miss, flush: .local, times: SiteTimes(),
+            segmentBytes: segmentBytes(servers: primaries.count + backups.count))
+        let memoryLeast = ClientPolicy.memoryBytesLeast(loops: loops, itemBytesMax: itemBytesMax)
+        site.clients.memoryBytesMax = max(site.clients.memoryBytesMax, memoryLeast)
         return (federation, site)
     }
+
+    /// Longest server, which is also its name there: the log keeps what is known of it under that.
+    private static let serverBytesMax = 250
 
     /// Servers of a flag, each once.
     private func read(_ texts: [String], flag: String, into mistakes: inout [String]) -> [HostPort] {
@@ -98,7 +104,7 @@ public struct MagentFlags: Sendable, Hashable {
         var found: [HostPort] = []
         for text in texts {
             guard let address = HostPort(text, portByDefault: RingSpelling.portByDefault), !address.isWildcard,
-                address.description.utf8.count <= RingFingerprint.nameBytesMax
+                address.description.utf8.count <= Self.serverBytesMax
             else {
                 mistakes.append(
                     "\(flag) \(shown(text)) is not a server. Write it like 10.0.0.1:11211; without a port it is "
@@ -159,10 +165,8 @@ public struct MagentFlags: Sendable, Hashable {
         addresses.map { Backend(name: $0.description, weight: 1, address: $0) }
     }
 
-    /// Enough for four of the largest items, as for every site, and no larger than it must be: the log is short-lived here.
-    private var segmentBytes: Int {
-        var bytes = 16 << 20
-        while bytes < 4 * itemBytesMax { bytes *= 2 }
-        return bytes
+    /// As every site must have it, and no larger: the log is short-lived here.
+    private func segmentBytes(servers: Int) -> Int {
+        max(16 << 20, SiteFile.segmentLeast(itemBytesMax: itemBytesMax, servers: servers))
     }
 }

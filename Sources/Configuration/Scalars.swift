@@ -65,7 +65,7 @@ extension ProblemList {
             return .tcp(address)
         }
         let path = Paths.resolve(String(text.dropFirst("unix:".count)), relativeTo: file)
-        guard text.count > "unix:".count, path.utf8.count <= Self.unixPathBytesMax else {
+        guard text.count > "unix:".count, path.utf8.count <= Self.unixPathBytesMax, !path.utf8.contains(0) else {
             report(
                 node, "\(what) must name a socket by a path of 1 to \(Self.unixPathBytesMax) bytes, not '\(shown(path))'",
                 remedy: "Choose a shorter path, such as unix:/run/meridian/clients.sock")

@@ -21,8 +21,10 @@ struct SiteFile {
     static let listenersMax = 16
     /// Most is what a log can have (`Docs/log-format.md`).
     static let segmentBytes = 1 << 20...1 << 30
-    /// Every time-out and interval.
+    /// Every time-out and interval …
     static let milliseconds = 1...3_600_000
+    /// … but those that others wait for: every time-out is looked at once in a heartbeat, and until the next sync nothing is forgotten.
+    static let millisecondsMax = ["heartbeat": 10_000, "sync": 60_000]
     /// Most keys per second that a refill may look up.
     static let refillKeysPerSecondMax = 10_000_000
     /// Silence counts as death only after this many heartbeats failed to come.
@@ -80,7 +82,8 @@ struct SiteFile {
             readProxies($0, member, shared)
         }
         let loops = readLoops(fields["loops"], root, member, federation)
-        let segment = readSegment(fields["log-segment"], federation)
+        let segment = readSegment(
+            fields["log-segment"], federation, servers: (primaries?.count ?? 0) + (backups?.count ?? 0))
         let durability = fields["durability"].map { problems.choice($0, "durability", of: Site.Durability.self) } ?? .memory
         let reads = fields["reads"].map { readReads($0, backups: fields["backups"]) } ?? .primary
         let unreachable =
@@ -152,22 +155,24 @@ struct SiteFile {
         return loops
     }
 
-    private func readSegment(_ node: Node?, _ federation: Federation?) -> Int? {
-        guard let node else { return max(64 << 20, Self.segmentLeast(federation)) }
+    private func readSegment(_ node: Node?, _ federation: Federation?, servers: Int) -> Int? {
+        let least = Self.segmentLeast(itemBytesMax: federation?.itemBytesMax ?? 0, servers: servers)
+        guard let node else { return max(64 << 20, least) }
         guard let bytes = problems.size(node, "log-segment", in: Self.segmentBytes) else { return nil }
         if bytes & (bytes - 1) != 0 {
             problems.report(node, "log-segment is not a power of two", remedy: "Use 16MiB, 32MiB, 64MiB, 128MiB …")
-        } else if bytes < Self.segmentLeast(federation) {
+        } else if bytes < least {
+            let reason = bytes < 4 * (federation?.itemBytesMax ?? 0) ? "the federation's item-size-max" : "\(servers) servers"
             problems.report(
-                node, "log-segment is too small for the federation's item-size-max",
-                remedy: "Use \(ProblemList.sizeText(Self.segmentLeast(federation))) or more")
+                node, "log-segment is too small for \(reason)", remedy: "Use \(ProblemList.sizeText(least)) or more")
         }
         return bytes
     }
 
-    /// A record never spans segments; four of the largest items keep what is wasted at a segment's end small.
-    private static func segmentLeast(_ federation: Federation?) -> Int {
-        let wanted = 4 * (federation?.itemBytesMax ?? 0)
+    /// A record never spans segments; four of the largest items keep what is wasted at a segment's end small. And each segment begins with
+    /// what is known of the servers, and the rings: less than 1 KiB for each, which may take half of it.
+    static func segmentLeast(itemBytesMax: Int, servers: Int) -> Int {
+        let wanted = max(4 * itemBytesMax, 2 * (32 + servers) << 10)
         var bytes = segmentBytes.lowerBound
         while bytes < wanted { bytes *= 2 }
         return bytes
@@ -373,7 +378,10 @@ extension SiteFile {
         var times = SiteTimes()
         for (key, path) in Self.timeKeys {
             if key == Self.timeThatMayBeOff, fields[key]?.scalar?.string == "off" { continue }
-            guard let node = fields[key], let value = problems.duration(node, key, in: Self.milliseconds) else { continue }
+            let most = Self.millisecondsMax[key] ?? Self.milliseconds.upperBound
+            guard let node = fields[key], let value = problems.duration(node, key, in: Self.milliseconds.lowerBound...most) else {
+                continue
+            }
             times[keyPath: path] = value
         }
         if times.retryMinMilliseconds > times.retryMaxMilliseconds {

@@ -63,7 +63,7 @@ public enum Daemon {
         for warning in doors.warnings { logger.warning("\(warning)") }
         try DaemonStart.checkLaneCount(proxy, loops: site.loops, isAlone: launch.isAlone)
         let named = if let account = site.account { try Account(account) } else { Account?.none }
-        let places = DaemonStart.clientPlaces(proxy, loops: site.loops, isAlone: launch.isAlone)
+        let places = DaemonStart.clientPlaces(proxy, of: site, federation, isAlone: launch.isAlone)
         if let warning = places.warning { logger.warning("\(warning)") }
         let sockets = try DaemonStart.bind(proxy, loops: site.loops, policy: site.clients, isAlone: launch.isAlone)
         let lanes: [OpenedLane]

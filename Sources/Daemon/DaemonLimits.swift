@@ -4,8 +4,10 @@ import EventLoop
 enum DaemonLimits {
     /// Rounds of obeying and reporting in one turn; what is left then waits for the next turn.
     static let roundsPerTurnMax = 8
-    /// Open files that a lane needs besides its clients: memcached servers, peers, segments, eventfds.
-    static let filesPerLaneMin = 96 + strangersMax
+    /// Open files that a lane needs at least besides its clients: memcached servers, peers, segments, eventfds; …
+    static let filesPerLaneMin = 96
+    /// … and those that are neither servers nor peers.
+    static let filesPerLaneBesides = 48
     /// How long a client's replies wait for those behind them while the loop has other things to do.
     static let patienceMicroseconds: UInt64 = 2_000
     /// Open files that a process needs besides its lanes': listeners, certificates, preambles, the admin endpoint.

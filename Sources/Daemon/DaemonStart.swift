@@ -86,7 +86,7 @@ enum DaemonStart {
     /// A log of a lane that no loop would run any more holds records that would never be delivered.
     static func checkLaneCount(_ proxy: SiteProxy, loops: Int, isAlone: Bool = false) throws(DaemonFailure) {
         let entries = (try? FileManager.default.contentsOfDirectory(atPath: proxy.folder)) ?? []
-        let lanes = entries.compactMap { $0.hasPrefix("lane-") ? Int($0.dropFirst(5)) : nil }
+        let lanes = entries.compactMap { $0.hasPrefix("lane-") ? UInt8($0.dropFirst(5)).map(Int.init) : nil }
         guard let highest = lanes.max(), highest >= loops else { return }
         let (loopsName, remedy) =
             isAlone
@@ -133,10 +133,19 @@ enum DaemonStart {
         }
     }
 
+    /// Open files that a lane needs besides its clients: each memcached server, each sibling, a stream to and one from each other site,
+    /// and some for segments, lists of keys and connections that replace others.
+    static func filesPerLane(_ site: Site, _ federation: Federation) -> Int {
+        let linked = site.primaries.count + site.backups.count + site.proxies.count * site.loops + 2 * federation.sites.count
+        return max(DaemonLimits.filesPerLaneMin, linked + DaemonLimits.filesPerLaneBesides) + DaemonLimits.strangersMax
+    }
+
     /// How many clients there may be: connections-max, or what open files there are besides those that memcached servers, peers and
     /// the log need; with a warning when that is less. Clients must never take the descriptor with which a server is reached again.
-    static func clientPlaces(_ proxy: SiteProxy, loops: Int, isAlone: Bool = false) -> (count: Int, warning: String?) {
-        let reserve = loops * DaemonLimits.filesPerLaneMin + DaemonLimits.filesPerProcessMin
+    static func clientPlaces(
+        _ proxy: SiteProxy, of site: Site, _ federation: Federation, isAlone: Bool = false
+    ) -> (count: Int, warning: String?) {
+        let reserve = site.loops * filesPerLane(site, federation) + DaemonLimits.filesPerProcessMin
         let wanted = proxy.clientConnectionsMax + reserve
         let limit = Descriptor.raiseLimit(to: wanted)
         let places = max(1, min(proxy.clientConnectionsMax, limit - reserve))

@@ -50,7 +50,7 @@ extension ReloadOutcome {
             let sockets = try ClientSockets(
                 running.added(in: next), of: next.listeners, loops: files.site.loops, policy: files.site.clients)
             try sockets.listen()
-            let places = DaemonStart.clientPlaces(proxy, loops: files.site.loops)
+            let places = DaemonStart.clientPlaces(proxy, of: files.site, files.federation)
             return .ready(
                 Reload(
                     running: next, sockets: sockets, tls: tls, places: places.count, change: change,

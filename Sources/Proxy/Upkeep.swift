@@ -185,7 +185,7 @@ extension LaneNode {
 
     private func logUpkeep() {
         landedIsTold = false
-        guard log.hasRoom(forBytes: 4_096, owed: owedBytes) else { return }
+        guard log.hasRoom(forBytes: stateBytesMax, owed: owedBytes) else { return }
         if isCeilingNear { logCeiling() }
         for server in servers where !server.isLogged { logServer(server) }
         if !ringsLogged { logRings() }
@@ -199,6 +199,9 @@ extension LaneNode {
         tellLanded()
         if log.wantsProof { log.appendProof() }
     }
+
+    /// What the lane says of itself and the other sites takes no more.
+    private var stateBytesMax: Int { 4_096 + siteOrder.count * LogFormat.headBytes }
 
     /// Says in the log below which address everything has landed.
     private func tellLanded() {
@@ -222,7 +225,7 @@ extension LaneNode {
     func carryIntoNewSegment() {
         let segment = log.segment
         guard segment != carriedSegment, log.tail.raw % UInt64(log.segmentBytes) != 0 else { return }
-        guard log.hasRoom(forBytes: 4_096 + servers.count * 512 + ringsBytes, owed: owedBytes) else { return }
+        guard log.hasRoom(forBytes: stateBytesMax + servers.count * 512 + ringsBytes, owed: owedBytes) else { return }
         carriedSegment = segment
         let underWay = operations.all.lazy.filter { $0.intent > .zero && !$0.decided }.map(\.intent).min()
         let lowest = [underWay, openIntents.map(\.offset).min()].compactMap(\.self).min()

@@ -79,6 +79,20 @@ import Testing
         #expect(try flags.files().site.segmentBytes == 32 << 20)
     }
 
+    @Test func `large items get memory for clients, on each of many loops`() throws {
+        var flags = flags
+        #expect(try flags.files().site.clients.memoryBytesMax == 512 << 20)
+        flags.loops = 64
+        flags.itemBytesMax = 16 << 20
+        #expect(try flags.files().site.clients.memoryBytesMax == 4 << 30)
+    }
+
+    @Test func `a server's name is a key of the log`() {
+        let host = [String](repeating: String(repeating: "h", count: 60), count: 4).joined(separator: ".")
+        #expect(mistakes { $0.primaries = ["\(host):11211"] } == [])
+        #expect(mistakes { $0.primaries = ["\(host).hh:11211"] }.first?.contains("is not a server") == true)
+    }
+
     @Test func `each mistake is told with its flag and a remedy`() {
         #expect(mistakes { _ in } == [])
         #expect(mistakes { $0.primaries = [] } == ["No memcached server is given. Add -s ip:port, once for each."])

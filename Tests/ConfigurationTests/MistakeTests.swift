@@ -124,6 +124,10 @@ import Testing
         ("    key: tls/n1.key\n", "", "north.yaml:8:5: a proxy lacks 'key'. Add 'key: n1.key'."),
         ("clients: [0.0.0.0:11211]", "clients: []", "north.yaml:9:14: clients is empty. Give at least 1."),
         (
+            "clients: [0.0.0.0:11211]", "clients: [\"unix:/run/a\\0b\"]",
+            "north.yaml:9:15: clients must name a socket by a path of 1 to 107 bytes, not '/run/a\0b'. Choose a shorter path, such as unix:/run/meridian/clients.sock."
+        ),
+        (
             "0.0.0.0:11212", "0.0.0.0:11211",
             "north.yaml:14:5: proxy n2: the address 0.0.0.0:11211 on this machine is taken on line 8. Give each listener its own port or path."
         ),
@@ -159,6 +163,13 @@ import Testing
         (
             "site: north", "log-segment: 2GiB\nsite: north",
             "north.yaml:1:14: log-segment is 2GiB. Use a size from 1MiB to 1GiB."
+        ),
+        (
+            "site: north", "times: {heartbeat: 10min, sibling-timeout: 60min, stream-timeout: 60min}\nsite: north",
+            "north.yaml:1:20: heartbeat is 10min. Use a time from 1ms to 10000ms."
+        ),
+        (
+            "site: north", "times: {sync: 60min}\nsite: north", "north.yaml:1:15: sync is 60min. Use a time from 1ms to 60000ms."
         ),
         (
             "site: north", "log-segment: 2MiB\nsite: north",
@@ -249,6 +260,8 @@ import Testing
         ),
         ("memory-max: 1MiB", "memory-max is 1MiB. Use a size from 8MiB to 1024GiB."),
         ("unix-mode: 0999", "unix-mode must be a file mode, not '0999'. Write it like \"0660\" or \"0666\"."),
+        ("unix-mode: +660", "unix-mode must be a file mode, not '+660'. Write it like \"0660\" or \"0666\"."),
+        ("unix-mode: 0", "unix-mode must be a file mode, not '0'. Write it like \"0660\" or \"0666\"."),
         ("unix-mode: rw-rw", "unix-mode must be a file mode, not 'rw-rw'. Write it like \"0660\" or \"0666\"."),
         ("group: cache", "'group' is given without 'user'. Add 'user: meridian', or leave both out."),
         (

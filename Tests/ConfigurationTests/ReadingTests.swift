@@ -1,7 +1,8 @@
-import Configuration
 import Foundation
 import Ring
 import Testing
+
+@testable import Configuration
 
 @Suite struct ReadingTests {
     @Test func `two right files become a federation and a site with the defaults`() throws {
@@ -127,6 +128,12 @@ import Testing
         #expect(large.clients.memoryBytesMax == 2 * 4 * 128 << 20)
         let (_, off) = try Sample.read(site: Sample.site + "\ntimes: {client-idle: off}")
         #expect(off.times.clientIdleMilliseconds == 0)
+    }
+
+    @Test func `each of a log's segments begins with what is known of all servers, and has room for it`() {
+        #expect(SiteFile.segmentLeast(itemBytesMax: 1 << 10, servers: 4) == 1 << 20)
+        #expect(SiteFile.segmentLeast(itemBytesMax: 1 << 20, servers: 4) == 4 << 20)
+        #expect(SiteFile.segmentLeast(itemBytesMax: 1 << 10, servers: 2_048) == 8 << 20)
     }
 
     @Test func `a proxy without an admin address gets a socket in its folder`() throws {
