@@ -93,7 +93,7 @@ public struct MagentFlags: Sendable, Hashable {
     }
 
     /// Longest server, which is also its name there: the log keeps what is known of it under that.
-    private static let serverBytesMax = 250
+    static let serverBytesMax = 250
 
     /// Servers of a flag, each once.
     private func read(_ texts: [String], flag: String, into mistakes: inout [String]) -> [HostPort] {

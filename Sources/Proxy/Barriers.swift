@@ -101,7 +101,7 @@ extension LaneNode {
 
     /// Another lane has emptied the servers: what this one has under way came before or after, nobody knows.
     func barrierMirrored(_ tops: KeyTops, _ sequence: UInt64, _ sibling: Sibling) {
-        if let tops = unsettled(tops) { index.merge(tops) }
+        if let tops = unsettled(tops) { index.merge(tops, isHearsay: false) }
         for operation in operations.all { operation.overlapped = true }
         // A server that only that lane cannot reach goes on serving this one's clients: it must not serve what is gone.
         for server in servers

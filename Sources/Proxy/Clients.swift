@@ -166,7 +166,7 @@ extension LaneNode {
         let place = isOwn ? keyWork?.place ?? session.waitingAt ?? route(key) : nil
         // The path of a write is this lane's connection to the deciding server if it goes there at once; -1 otherwise.
         var path = -1
-        if let place, goesAtOnce(keyWork), findsRoom(commandBytes: request.bytes) {
+        if let place, goesAtOnce(keyWork, slot: slot), findsRoom(commandBytes: request.bytes) {
             path = authority(of: keyWork, at: place, key) ?? -1
         }
         if !session.mayWrite(KeyBucket(slot: slot), on: path), !isPlanted(.pipelineSwapped) {

@@ -108,7 +108,7 @@ extension LaneNode {
     private func stamp(of message: Message) -> UInt64 {
         switch message {
         case .heartbeat(let stamp, _, _, _, _, _, _), .promise(_, let stamp, _, _), .forward(_, _, let stamp, _),
-            .forwardReply(_, _, let stamp, _):
+            .forwardReply(_, _, let stamp, _), .handedOver(_, let stamp):
             stamp
         case .mirror(_, let tops): max(tops.version, tops.touch).stamp
         case .assert(_, _, _, let doubted, let tops): max(doubted, tops.version, tops.touch).stamp
@@ -253,6 +253,7 @@ extension LaneNode {
         say(isExpected(link, sibling) ? .notice : .warning, "sibling lost lane=\(lane) reason=\(reason)")
         distrustServers(cutOffAt: lane)
         membershipChanged()
+        stopAwaiting(lane)
         dropUnstamped(of: lane)
         redirect(from: lane)
         if sibling.mayStillWrite {
@@ -304,6 +305,8 @@ extension LaneNode {
             if sibling.state != state {
                 sibling.state = state
                 membershipChanged()
+                // Who leaves waits to be heard.
+                if state == .leaving { beat(sibling) }
             }
             // It has closed the old link, and whatever it had not read from it is gone.
             if sibling.mayStillWrite { askOthers(sibling) }
@@ -366,6 +369,10 @@ extension LaneNode {
             server(Int(place), link).map { noteMoved($0, at: at, clearedTo: clearedTo) }
         case .ring(let inEffect, let next, let progress):
             siblingSays(sibling, rings: inEffect, next: next, progress, link)
+        case .handOver(let request): noteHandover(to: sibling.id, request)
+        case .handedOver(let request, let stamp):
+            clock.observe(stamp)
+            handedOver(by: sibling.id, request)
         case .hello, .refuse, .record, .promise, .acknowledge: refuse(link, "a message has no place on a group link")
         }
     }
@@ -420,10 +427,29 @@ extension LaneNode {
         for operation in work[tops.key]?.inFlight ?? [] where operation.isUndecided { operation.overlapped = true }
         // Even what is stable may have landed again, at a lane that was alone: compared with, but not taken in.
         let stands = index[tops.key].map { landingStands(tops, against: $0) } ?? true
-        if let tops = unsettled(tops) { index.merge(tops) }
-        let mayBeCopied = sequence == 0 && sibling.copiedUntold && tops.content == .tombstone
-        if (!stands || mayBeCopied) && !isPlanted(.noAssertion) { requestAssertion(tops.key, .overtaken) }
+        let isDump = sequence == 0
+        if let tops = unsettled(tops) { index.merge(tops, isHearsay: isDump) }
+        let mayBeCopied = isDump && sibling.copiedUntold && tops.content == .tombstone
+        if (!stands || mayBeCopied) && !isPlanted(.noAssertion) {
+            if isDump && !mayBeCopied && !hasHeardAll && index[tops.key]?.isHearsay ?? false {
+                disputed.insert(tops.key)
+            } else {
+                requestAssertion(tops.key, .overtaken)
+            }
+        }
         oweAcknowledgement(sequence, sibling)
+    }
+
+    /// All that siblings know is known here.
+    private var hasHeardAll: Bool { siblingIDs.allSatisfy { siblings[$0].map { $0.isAlive && $0.dumped } ?? true } }
+
+    /// Indexes that tell of former lives may differ, and the one who knows what was written since may be away: it is waited for. Then
+    /// the highest top of all is written again.
+    func settleDisputed() {
+        guard !disputed.isEmpty, hasHeardAll else { return }
+        let keys = disputed.sorted { $0.lexicographicallyPrecedes($1) }
+        disputed.removeAll()
+        for key in keys where index[key] != nil { requestAssertion(key, .overtaken) }
     }
 
     /// A landing, not a part of the dump, is acknowledged at the end of the step.

@@ -31,6 +31,9 @@ struct KeyEntry {
     var offset = LogOffset.zero
     /// Length of the record there.
     var recordBytes: UInt32 = 0
+    /// That top is known from the log of an earlier life, or from a sibling's index, and not from its landing: a lane that is away may
+    /// know of a younger one.
+    var isHearsay = false
 
     /// The higher of both tops.
     var top: Version { max(version, touch) }
@@ -47,9 +50,11 @@ struct KeyEntry {
 
     /// Takes in a value or tombstone: nil if it is below the top, true if it is above it.
     mutating func take(
-        _ version: Version, _ content: Content, expiry: UInt64, holder: LaneID, offset: LogOffset, recordBytes: UInt32
+        _ version: Version, _ content: Content, expiry: UInt64, holder: LaneID, offset: LogOffset, recordBytes: UInt32,
+        isHearsay: Bool
     ) -> Bool? {
         guard version >= self.version else { return nil }
+        self.isHearsay = isHearsay && (version > self.version || self.isHearsay)
         defer { self.version = version }
         self.content = content
         self.expiry = expiry
@@ -105,10 +110,10 @@ struct KeyIndex {
     @discardableResult
     mutating func raise(
         _ key: [UInt8], version: Version, content: Content, expiry: UInt64 = 0, holder: LaneID, offset: LogOffset,
-        recordBytes: UInt32
+        recordBytes: UInt32, isHearsay: Bool = false
     ) -> Bool {
         let isTaken = entries[key, default: KeyEntry()].take(
-            version, content, expiry: expiry, holder: holder, offset: offset, recordBytes: recordBytes)
+            version, content, expiry: expiry, holder: holder, offset: offset, recordBytes: recordBytes, isHearsay: isHearsay)
         guard let isHigher = isTaken else { return false }
         if isHigher { raises.append((key, version)) }
         if key == allKeys { barrier = version }
@@ -131,10 +136,12 @@ struct KeyIndex {
         return true
     }
 
-    /// Takes in what another lane knows.
-    mutating func merge(_ tops: KeyTops) {
+    /// Takes in what another lane knows, by hearsay if that is not of what it has just landed.
+    mutating func merge(_ tops: KeyTops, isHearsay: Bool) {
         if tops.version > self[tops.key]?.version ?? .zero {
-            raise(tops.key, version: tops.version, content: tops.content, holder: tops.holder, offset: .zero, recordBytes: 0)
+            raise(
+                tops.key, version: tops.version, content: tops.content, holder: tops.holder, offset: .zero, recordBytes: 0,
+                isHearsay: isHearsay)
         }
         if tops.touch > .zero { raiseTouch(tops.key, version: tops.touch, expiry: tops.touchExpiry) }
     }

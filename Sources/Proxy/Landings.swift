@@ -11,7 +11,8 @@ extension LaneNode {
     func admitLanding(_ record: ReplicatedRecord, assertion: Bool, _ requester: Requester) {
         clock.observe(record.version.stamp)
         let keyWork = workFor(record.key)
-        guard keyWork.waiters.isEmpty, !isHolding, !keyWork.inFlight.contains(where: { $0.kind == .doubt }),
+        guard keyWork.waiters.isEmpty, !isHolding, !isHeld(slot(of: record.key)),
+            !keyWork.inFlight.contains(where: { $0.kind == .doubt }),
             landingMayGo(record, keyWork)
         else {
             keyWork.waiters.append(.landing(record, assertion: assertion, requester))

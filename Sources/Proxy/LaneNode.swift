@@ -26,6 +26,7 @@
 //     Ceiling.swift        above which no version is given
 //     LogRoom.swift        who waits for room in the log, and for how long
 //     StreamSender.swift   committed records on their way to other sites
+//     Handover.swift       slots pass from one living lane to another
 //     StreamReceiver.swift records of other sites on their way to their owners
 //     Upkeep.swift         the tick: time-outs, heartbeats, retention
 //     Reconfiguration.swift what changes while the lane runs: listeners, limits, servers' addresses
@@ -87,6 +88,8 @@ public final class LaneNode {
     var mayYield = false
     /// False once it was paused while it left: its index is out of date, and it has no time to join anew.
     var mayOwn = true
+    /// When it began to leave, in monotonic microseconds.
+    var leavingSince: UInt64 = 0
     var finished = false
 
     // Connections by what they are.
@@ -176,6 +179,13 @@ public final class LaneNode {
     // The group.
     var siblings: [LaneID: Sibling] = [:]
     var owners: [LaneID?]
+    /// Who owned each slot before this lane did, and has not handed it over; and whose word is waited for.
+    var formerOwners: [LaneID?]
+    var awaitedHandovers: [LaneID: AwaitedHandover] = [:]
+    /// Keys of which this lane and a sibling tell otherwise, neither having seen what it tells of.
+    var disputed: Set<[UInt8]> = []
+    /// Lanes that wait for this one's word.
+    var handovers: [Handover] = []
     var nextRequest: UInt64 = 1
     var forwards: [UInt64: Forward] = [:]
     var assertions: [UInt64: Assertion] = [:]
@@ -290,6 +300,7 @@ public final class LaneNode {
         committed = recovery.committed
         shippable = .zero
         owners = Array(repeating: nil, count: federation.slotCount)
+        formerOwners = owners
         stableFloor = recovery.stableFloor
         stableLogged = recovery.stableFloor
         stableWanted = recovery.clockFloor
@@ -451,6 +462,7 @@ public final class LaneNode {
         if roomMayHaveCome { giveRoom() }
         while let link = linksToRead.popFirst() { if links[link.connection] === link { takeMessages(link) } }
         acknowledgeMirrors()
+        if !handovers.isEmpty { goOnHandingOver() }
         releaseMirrored()
         if clientMemory.mustLook { closeGreediest(ofAll: false) }
         pumpDueSessions()

@@ -118,7 +118,7 @@ public struct LaneRecovery: Sendable {
         case .value, .tombstone:
             rebuilt.raise(
                 record.key, version: record.version, content: record.content, expiry: record.expiryMicroseconds,
-                holder: configuration.laneID, offset: offset, recordBytes: bytes)
+                holder: configuration.laneID, offset: offset, recordBytes: bytes, isHearsay: true)
         }
         lastOffset[record.key] = offset
     }

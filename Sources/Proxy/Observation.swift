@@ -76,6 +76,9 @@ public struct PlantedBugs: OptionSet, Sendable {
     /// What moved to another server, and back, is still trusted where it first was.
     public static let movedKeysKept = PlantedBugs(rawValue: 1 << 17)
 
+    /// A lane writes in slots that it gains before their old owner has handed them over.
+    public static let slotsAtOnce = PlantedBugs(rawValue: 1 << 18)
+
     /// All of them by name, for the command line.
     public static let named: [(name: String, bug: PlantedBugs)] = [
         ("no-assertion", .noAssertion), ("mirror-before-landing", .mirrorBeforeLanding), ("index-not-rebuilt", .indexNotRebuilt),
@@ -86,5 +89,6 @@ public struct PlantedBugs: OptionSet, Sendable {
         ("derived-retried", .derivedRetried), ("resume-skips-one", .resumeSkipsOne),
         ("barrier-takes-all", .barrierTakesAll), ("answers-early", .answersEarly),
         ("rings-at-once", .ringsAtOnce), ("moved-keys-kept", .movedKeysKept),
+        ("slots-at-once", .slotsAtOnce),
     ]
 }

@@ -19,7 +19,7 @@ extension LaneNode {
     /// Takes a write that this lane is to sequence.
     func admit(_ write: Write, _ completion: Completion) {
         let keyWork = workFor(write.key, at: write.place)
-        guard goesAtOnce(keyWork), mayStart(write) else {
+        guard goesAtOnce(keyWork, slot: slot(of: write.key)), mayStart(write) else {
             keyWork.waiters.append(.write(write, completion))
             return noteRoom(for: write.key, keyWork)
         }
@@ -28,8 +28,8 @@ extension LaneNode {
     }
 
     /// True when a write of the key waits for nothing.
-    func goesAtOnce(_ keyWork: KeyWork?) -> Bool {
-        if isHolding { return false }
+    func goesAtOnce(_ keyWork: KeyWork?, slot: @autoclosure () -> Int) -> Bool {
+        if isHolding || isHeld(slot()) { return false }
         if let keyWork, !keyWork.waiters.isEmpty || keyWork.inFlight.contains(where: { $0.kind == .doubt }) { return false }
         return mayStamp()
     }
@@ -63,7 +63,7 @@ extension LaneNode {
     }
 
     private func mayGo(_ waiter: Waiter, _ key: [UInt8], _ keyWork: KeyWork) -> Bool {
-        if isHolding || keyWork.inFlight.contains(where: { $0.kind == .doubt }) { return false }
+        if isHolding || isHeld(slot(of: key)) || keyWork.inFlight.contains(where: { $0.kind == .doubt }) { return false }
         switch waiter {
         case .write(let write, _): return mayStamp() && mayStart(write)
         case .landing(let record, _, _): return landingMayGo(record, keyWork)

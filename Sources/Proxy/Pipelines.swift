@@ -278,7 +278,7 @@ extension LaneNode {
         let incoming = connections.incoming(connection)
         server.heardAt = monotonic
         // Before that, nobody knows which life of it answers.
-        let isMet = server.phase == .up || server.phase == .repairing
+        let isMet = server.acceptsWrites
         while !incoming.isEmpty, server.connection == connection {
             if server.expected.isEmpty { return drop(server, "it answered although nothing was asked") }
             let bytes = incoming.readable

@@ -13,7 +13,8 @@ extension LaneNode {
     /// under way.
     func startCopy(_ key: [UInt8]) -> Bool {
         let place = route(key)
-        guard !isHolding, let (from, to) = copyPlan(place), servers[from].holdsForAll(key), servers[to].holds(key),
+        guard !isHolding, !isHeld(slot(of: key)), let (from, to) = copyPlan(place), servers[from].holdsForAll(key),
+            servers[to].holds(key),
             copiesUnderWay < Limits.copiesMax, work[key] == nil, index[key]?.content != .tombstone
         else { return false }
         let keyWork = workFor(key)

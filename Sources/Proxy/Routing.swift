@@ -22,7 +22,8 @@ extension LaneNode {
         if state == .serving { live.append(laneID) }
         // The last one to leave serves to the end: its clients have nobody else.
         if live.isEmpty && state == .leaving && mayOwn { live.append(laneID) }
-        for slot in owners.indices { owners[slot] = Rendezvous.owner(of: slot, among: live) }
+        assignSlots(among: live)
+        settleDisputed()
         unpark()
         routeWaitingAssertions()
     }
@@ -190,7 +191,7 @@ extension LaneNode {
     func dispatchAssertion(_ tops: KeyTops, _ cause: AssertionCause, doubted: Version, _ requester: Requester, hops: UInt8) {
         clock.observe(max(tops.version, tops.touch, doubted).stamp)
         if let tops = cause == .missed ? tops : unsettled(tops) {
-            index.merge(tops)
+            index.merge(tops, isHearsay: true)
         } else if cause < .missed && index[tops.key] == nil {
             return awaitMirror(requester)
         }

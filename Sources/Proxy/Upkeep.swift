@@ -19,6 +19,7 @@ extension LaneNode {
         tendClients()
         if state == .joining { commitOpenIntents() }
         if state == .joining { membershipChanged() } else { unpark() }
+        tendHandovers()
         routeWaitingAssertions()
         tendAwaitedTops()
         tendDoubts()
@@ -375,6 +376,7 @@ extension LaneNode {
     func leave() {
         guard state != .leaving else { return }
         state = .leaving
+        leavingSince = monotonic
         leaveBy = monotonic + Limits.leaveMicroseconds
         say(.notice, "lane leaves")
         for id in siblingIDs { siblings[id].map { beat($0) } }
@@ -394,7 +396,9 @@ extension LaneNode {
         let shipped = siteOrder.allSatisfy { site in
             senders[site].map { !$0.isStreaming || $0.acknowledged >= committed } ?? true
         }
-        guard (idle && shipped && log.synced == log.tail) || late, !finished else {
+        // Who has heard of it passes nothing on any more, and what was passed on before has come.
+        let known = siblingIDs.allSatisfy { siblings[$0]?.link.map { $0.echoedAt >= leavingSince } ?? true }
+        guard (idle && shipped && known && log.synced == log.tail) || late, !finished else {
             if log.synced < log.tail && !syncUnderWay && idle { lastSyncAt = 0 }
             return
         }

@@ -75,5 +75,5 @@ enum FrameType: UInt8 {
     case hello = 1
     case refuse, heartbeat, mirror, dumped, mirrored, remoteFloor, forward, forwardReply, apply, assert, done, fetch, fetched,
         refill
-    case backend, record, promise, acknowledge, refilled, ring, moved
+    case backend, record, promise, acknowledge, refilled, ring, moved, handOver, handedOver
 }

@@ -112,6 +112,13 @@ extension FrameCodec {
             queue.append(littleEndian: server)
             queue.append(littleEndian: at)
             queue.append(littleEndian: clearedTo)
+        case .handOver(let request):
+            queue.append(FrameType.handOver.rawValue)
+            queue.append(littleEndian: request)
+        case .handedOver(let request, let stamp):
+            queue.append(FrameType.handedOver.rawValue)
+            queue.append(littleEndian: request)
+            queue.append(littleEndian: stamp)
         case .record(let record):
             queue.append(FrameType.record.rawValue)
             append(record, into: queue)
@@ -217,6 +224,10 @@ extension FrameCodec {
                 let clearedTo: UInt64 = reader.integer()
             else { return nil }
             return .moved(server: server, at: at, clearedTo: clearedTo)
+        case .handOver: return reader.integer().map { .handOver(request: $0) }
+        case .handedOver:
+            guard let request: UInt64 = reader.integer(), let stamp: UInt64 = reader.integer() else { return nil }
+            return .handedOver(request: request, stamp: stamp)
         case .record: return record(&reader).map { .record($0) }
         case .promise:
             guard let floor: UInt64 = reader.integer(), let stamp: UInt64 = reader.integer(), let wall: UInt64 = reader.integer(),

@@ -188,6 +188,11 @@ public enum Message: Sendable, Equatable {
     /// Keys left a server for others at this stamp, and what had left it up to the other one has been deleted there; as far as the speaker knows.
     case moved(server: UInt16, at: UInt64, clearedTo: UInt64)
 
+    /// The speaker owns slots from now on that were the listener's: is anything of them still under way there?
+    case handOver(request: UInt64)
+    /// Answer to `handOver`: nothing is; whatever landed is mirrored. `stamp`: the speaker's clock, which is above all that it wrote.
+    case handedOver(request: UInt64, stamp: UInt64)
+
     // Streams.
 
     /// Origin to destination: a committed record.

@@ -181,10 +181,13 @@ extension Client {
         guard case .own = world.keys[command.key].kind, world.readsAreExact, let key = own[command.key] else { return }
         let found = reply.values.first.flatMap { World.pieces(of: $0.data) }?.max()
         if found == nil, world.readsMayMiss || world.wasFlushed(site) { return }
-        // At the moment when a server dies, its partner may have more than was read so far, or not yet the last outcome;
-        // in runs where no server and no proxy dies there is no such moment.
-        let isQuiet = world.options.faults.isSubset(of: [.sitePartitions, .clocks, .itemLimits])
-        if !isQuiet, world.now <= world.sites[site].disturbedUntil { return }
+        if world.now <= world.sites[site].disturbedUntil {
+            // At the moment when a server dies, its partner may have more than was read so far, or not yet the last outcome;
+            // in runs where no server dies, and proxies only leave, there is no such moment.
+            if !world.deathsAreOrderly { return }
+            // A lane that has just started, and is alone, serves before it has reached servers.
+            if found == nil, world.options.faults.contains(.leaves) { return }
+        }
         // Later commands of the pipeline have not been executed when this read was.
         let before = key.attempts.filter { $0.state != .pending }
         let known = OwnKey(attempts: before)
@@ -206,6 +209,13 @@ extension Client {
             world.violate(
                 .appliedIsCommitted,
                 "\(name) counted \(world.keys[world.sharedKeys + number * 3 + 2].name) to \(reply.number), at most \(most) is right"
+            )
+        }
+        // It counts what it was told, and nothing else counts there.
+        if world.deathsAreOrderly, world.readsAreExact, !world.readsMayMiss, !counter.isLoose, reply.number <= counter.last {
+            world.violate(
+                .repliesInOrder,
+                "\(name) counted \(world.keys[world.sharedKeys + number * 3 + 2].name) to \(reply.number), and to \(counter.last) before"
             )
         }
         if reply.number > counter.last {

@@ -16,6 +16,9 @@ extension Client {
         }
     }
 
+    /// Commands to keys that nobody else writes.
+    func composeOwn(_ world: World) -> [Command] { random.chance(0.4) ? ownPipeline(world) : countOwn(world) }
+
     // MARK: Shared keys
 
     private func shared(_ world: World) -> Command {

@@ -240,7 +240,11 @@ extension World {
             guard host.it.proxy.power == .on else { return }
             guard host.it.proxy.isRunning else { return send(.refused, over: link, from: 1) }
             // The kernel takes a client's connection at once; a peer's handshake needs the process.
-            if case .client = acceptance { send(.established, over: link, from: 1) }
+            if case .client = acceptance {
+                // Whoever leaves listens no more.
+                guard !host.it.proxy.isLeaving else { return send(.refused, over: link, from: 1) }
+                send(.established, over: link, from: 1)
+            }
             let id = host.it.accept(link)
             arrival(.accepted(id, acceptance), at: host.it)
         case .server(let server):

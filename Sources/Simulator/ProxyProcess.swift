@@ -19,6 +19,8 @@ final class ProxyProcess {
     var lanes: [LaneHost] = []
     var power = Power.on
     var isRunning = false
+    /// It was asked to leave, and has not ended yet.
+    var isLeaving = false
     var isPaused = false
     /// Wall clock minus true time, in microseconds.
     var skew: Int64 = 0
@@ -49,12 +51,14 @@ extension World {
         guard !proxy.isRunning else { return }
         proxy.startPlanned = false
         proxy.isRunning = true
+        proxy.isLeaving = false
         proxy.isPaused = false
         proxy.crashAtNextTurn = nil
         proxy.steadySince = now
         if proxy.power == .off { powerOn(proxy) }
         disturb(proxy.site)
         tell(proxy.name, "starts")
+        if rushes { rush(proxy.site) }
         for host in proxy.lanes { recover(host) }
         for host in proxy.lanes {
             guard let node = host.node, violation == nil else { return }
@@ -211,6 +215,8 @@ extension World {
         disturb(proxy.site)
         figures[.leaves] += 1
         tell(proxy.name, "is asked to leave (SIGTERM)")
+        if rushes { rush(proxy.site) }
+        proxy.isLeaving = true
         for host in proxy.lanes { arrival(.leave, at: host) }
     }
 

@@ -1,11 +1,11 @@
 import Kernel
 import Proxy
 
-// The histories that broke other designs (`federation.md` section 14), each as a directed run.
+// The histories that broke other designs (`federation.md` section 14), and then ours, each as a directed run.
 
 /// One named history.
 public struct Scenario: Sendable {
-    /// Its number in `federation.md` section 14.
+    /// Its number: up to 15 that in `federation.md` section 14.
     public let number: Int
     /// What happens, in one sentence.
     public let title: String
@@ -40,6 +40,8 @@ public struct Scenario: Sendable {
             number: 14, title: "The owner is stopped for ten seconds, its slots are taken over, then it wakes",
             play: Histories.ownerPaused),
         Scenario(number: 15, title: "The disk is full, slow, or returns an error on fsync", play: Histories.diskTroubles),
+        Scenario(
+            number: 16, title: "The owner leaves while its last write is on its way to the backup", play: Histories.ownerLeaves),
     ]
 }
 
@@ -353,5 +355,32 @@ enum Histories {
         script.world.start(owner)
         script.wait(milliseconds: 5_000)
         return script.end(key, holds: last)
+    }
+
+    static func ownerLeaves(_ told: Bool, _ planted: PlantedBugs) -> Outcome {
+        let script = script(16, told, planted)
+        let key = script.key(0)
+        let owner = script.owner(of: key, at: 0)
+        let (one, two) = (script.client(of: owner), script.client(of: script.other(than: owner)))
+        guard let backup = script.backup(of: key, at: 0) else { preconditionFailure("the north has no backup") }
+        script.set(key, by: one)
+        script.wait(milliseconds: 100)
+        script.cut([owner.machine], [backup.machine])
+        let first = script.set(key, by: one)
+        script.world.leave(owner)
+        script.wait(milliseconds: 50)
+        let second = script.send(set: key, by: two)
+        script.wait(milliseconds: 200)
+        script.expect(!two.isIdle, "w\(second) is done before w\(first), which the former owner has yet to land on the backup")
+        script.cut([owner.machine], [backup.machine], false)
+        let reply = script.reply(to: two)
+        script.expect(reply?.kind == .stored, "the successor's client is told \(script.line(reply))")
+        script.expect(
+            script.held(key, backup).flatMap { World.pieces(of: $0)?.max() } != first, "the backup is left with what was replaced"
+        )
+        script.wait(milliseconds: 5_000)
+        script.world.start(owner)
+        script.wait(milliseconds: 2_000)
+        return script.end(key, holds: second)
     }
 }

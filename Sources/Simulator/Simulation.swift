@@ -70,6 +70,21 @@ extension World {
         }
     }
 
+    /// A site's clients write and read keys of their own without a break for a while, so that some of it meets a change of who owns them.
+    func rush(_ site: Int) {
+        for client in clients where client.site == site {
+            for _ in 0..<Self.rushCommands {
+                perform(after: UInt64(random.below(Self.rushMicroseconds))) { world in
+                    guard !world.isHealed, client.isIdle else { return }
+                    client.send(client.composeOwn(world), world)
+                }
+            }
+        }
+    }
+
+    private static let rushCommands = 500
+    private static let rushMicroseconds = 600_000
+
     /// Heals everything, waits for rest, and compares.
     func end() {
         guard violation == nil else { return }

@@ -81,6 +81,10 @@ public final class World {
     var clockSkewMax: UInt64
     /// True in runs whose faults can never make a client read something older than what it wrote itself.
     let readsAreExact: Bool
+    /// True in runs where no server is lost, and no proxy goes before what it has under way is done.
+    let deathsAreOrderly: Bool
+    /// Clients write without a break when proxies come and leave, in runs that hold these to keeping everything.
+    let rushes: Bool
     /// True where what was written may be gone: a server came back empty, evicted, or was flushed.
     let readsMayMiss: Bool
 
@@ -96,6 +100,8 @@ public final class World {
         clockSkewMax = options.skewMicrosecondsMax
         // A slow server may not even be connected when its proxy already serves.
         readsAreExact = !options.faults.contains(.powerFailures) && options.backendSlowness == 1
+        deathsAreOrderly = options.faults.isSubset(of: [.sitePartitions, .clocks, .itemLimits, .leaves])
+        rushes = deathsAreOrderly && options.faults.contains(.leaves)
         readsMayMiss = options.flushes || options.ringChanges || !options.faults.isDisjoint(with: [.backendRestarts, .evictions])
         clientCount = options.sites.reduce(0) { $0 + $1.clients }
         history = History(sites: options.sites.count)

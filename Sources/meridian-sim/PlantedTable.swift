@@ -11,6 +11,8 @@ struct PlantedTable {
     var plan: Plan
 
     private static let provokedBy = ["clock-not-persisted": "clocks,crashes"]
+    /// Bugs that so few seeds show that a named history is played at once.
+    private static let shownByHistory: Set = ["slots-at-once"]
 
     /// What caught a bug.
     private struct Catch {
@@ -24,11 +26,11 @@ struct PlantedTable {
         var missed = 0
         for name in names {
             let label = name.padding(toLength: 30, withPad: " ", startingAt: 0)
-            if let found = hunt(name) {
+            if !Self.shownByHistory.contains(name), let found = hunt(name) {
                 let seeds = String(found.seeds).padding(toLength: 7, withPad: " ", startingAt: 0)
                 print("\(label)\(seeds)seed \(found.seed): \(found.what.prefix(150))")
             } else if let (number, what) = history(name) {
-                print("\(label)-      scenario \(number), not one of \(seedsMax) seeds: \(what.prefix(120))")
+                print("\(label)-      scenario \(number): \(what.prefix(150))")
             } else {
                 print("\(label)NOT CAUGHT in \(seedsMax) seeds")
                 missed += 1

@@ -122,6 +122,7 @@ final class Bench {
 
     static let n1 = LaneID(site: SiteID(1), proxy: 1, lane: 0)
     static let n2 = LaneID(site: SiteID(1), proxy: 2, lane: 0)
+    static let n3 = LaneID(site: SiteID(1), proxy: 3, lane: 0)
     static let s1 = LaneID(site: SiteID(2), proxy: 1, lane: 0)
 
     /// A lane that starts; with an `earlier` bench, from what that one's disk holds, or from the first `diskBytes` of it.
@@ -287,6 +288,13 @@ final class Bench {
 
     /// What the lane has sent through a connection since it was last asked.
     func sent(_ id: ConnectionID) -> [UInt8] { wire.removeValue(forKey: id) ?? [] }
+
+    /// What was looked at is there to be looked at again.
+    func putBack(_ id: ConnectionID, _ messages: [Message]) {
+        let queue = ByteQueue()
+        for message in messages { FrameCodec.encode(message, into: queue) }
+        wire[id] = [UInt8](queue.readable) + (wire[id] ?? [])
+    }
 
     /// Bytes arrive.
     func receive(_ id: ConnectionID, _ bytes: [UInt8]) {

@@ -56,7 +56,7 @@ extension Bench {
     }
 
     /// n2 answers the call of this lane, and serves.
-    func linkSibling(stable: UInt64 = 0) throws -> ConnectionID {
+    func linkSibling(stable: UInt64 = 0, handsOver: Bool = true) throws -> ConnectionID {
         let id = try dialledSibling()
         step(.connected(id))
         settle()
@@ -65,7 +65,23 @@ extension Bench {
             .heartbeat(stamp: 1, state: .serving, floor: 0, groupFloor: 0, stable: stable, sentAt: 0, echo: .max))
         for case .dumped(let sequence) in try messages(id) { tell(id, .mirrored(sequence: sequence)) }
         advance(milliseconds: 100)
+        if handsOver { try handOver(id) }
         return id
+    }
+
+    /// n2, having nothing under way, hands over what this lane has asked it for; what else it was told can still be looked at.
+    func handOver(_ id: ConnectionID) throws {
+        let told = try messages(id)
+        var rest: [Message] = []
+        for message in told {
+            if case .handOver(let request) = message {
+                tell(id, .handedOver(request: request, stamp: 0))
+            } else {
+                rest.append(message)
+            }
+        }
+        let later = try messages(id)
+        putBack(id, rest + later)
     }
 
     /// The connection to n2 that this lane is making.

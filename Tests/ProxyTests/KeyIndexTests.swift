@@ -30,7 +30,7 @@ private final class Shelf {
         index.raiseTouch(key, version: version, expiry: expiry)
     }
 
-    func merge(_ tops: KeyTops) { index.merge(tops) }
+    func merge(_ tops: KeyTops) { index.merge(tops, isHearsay: false) }
     func lowestOffset(of lane: LaneID) -> LogOffset? { index.lowestOffset(of: lane) }
 
     func dropSettled(upTo floor: UInt64) { index.dropSettled(upTo: floor) }

@@ -79,6 +79,7 @@ let examples: [Message] = [
     .refilled(server: 3, upTo: 7, incarnation: Array("12.34".utf8)),
     .ring(inEffect: 0x0102_0304_0506_0708, next: 9, progress: .drained),
     .moved(server: 3, at: 7, clearedTo: 6),
+    .handOver(request: 81), .handedOver(request: 81, stamp: 0x0102_0304_0506_0708),
 ]
 
 // Anything at all, from a seed.
@@ -123,7 +124,7 @@ extension SeededRandom {
 
     /// A message of any type.
     mutating func message() -> Message {
-        switch below(23) {
+        switch below(25) {
         case 0:
             .hello(
                 Hello(
@@ -156,6 +157,8 @@ extension SeededRandom {
         case 19: .refilled(server: UInt16(truncatingIfNeeded: next()), upTo: number(), incarnation: bytes(below(40)))
         case 20: .ring(inEffect: number(), next: number(), progress: RingProgress(rawValue: UInt8(below(3)))!)
         case 21: .moved(server: UInt16(truncatingIfNeeded: next()), at: number(), clearedTo: number())
+        case 22: .handOver(request: number())
+        case 23: .handedOver(request: number(), stamp: number())
         case 18: .promise(floor: number(), stamp: number(), wall: number(), committed: Position(number()))
         default: .acknowledge(Position(number()))
         }

@@ -29,4 +29,5 @@ import Testing
     @Test func scenario13RecordIsTooLargeForTheOtherSite() { hold(13) }
     @Test func scenario14OwnerIsStoppedForTenSeconds() { hold(14) }
     @Test func scenario15DiskIsFullSlowOrFails() { hold(15) }
+    @Test func scenario16OwnerLeaves() { hold(16) }
 }

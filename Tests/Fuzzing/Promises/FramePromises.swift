@@ -166,6 +166,7 @@ private enum FrameSeeds {
             .refilled(server: 3, upTo: 7, incarnation: [49, 50]),
             .ring(inEffect: 11, next: 12, progress: .drained),
             .moved(server: 3, at: 8, clearedTo: 7),
+            .handOver(request: 81), .handedOver(request: 81, stamp: 9),
             .backend(server: 3, cutOff: true, emptied: 7, lacking: 8), .record(record),
             .promise(floor: 4, stamp: 3, wall: 2, committed: Position(17)), .acknowledge(Position(17)),
         ]
