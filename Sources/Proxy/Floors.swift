@@ -38,6 +38,7 @@ extension LaneNode {
         for purposes in logReads.values {
             for case .top(_, let version, _) in purposes { hold(version) }
         }
+        for key in disputed.keys { hold(index[key]?.version ?? .zero) }
         for (key, _) in unresolved {
             hold(index[key]?.version ?? .zero)
             hold(index[key]?.touch ?? .zero)
@@ -120,7 +121,8 @@ extension LaneNode {
 
     /// A key that something is still to be done about.
     func isPinned(_ key: [UInt8], _ entry: KeyEntry) -> Bool {
-        work.has(key) || assertionOf.has(key) || servers.contains { $0.missed.has(key) } || isTouchOnItsWay(entry)
+        work.has(key) || assertionOf.has(key) || (!disputed.isEmpty && disputed[key] != nil)
+            || servers.contains { $0.missed.has(key) } || isTouchOnItsWay(entry)
     }
 
     /// A touch that some site lacks: the value that it prolongs may have to be shipped with the touch's expiry.

@@ -432,7 +432,7 @@ extension LaneNode {
         let mayBeCopied = isDump && sibling.copiedUntold && tops.content == .tombstone
         if (!stands || mayBeCopied) && !isPlanted(.noAssertion) {
             if isDump && !mayBeCopied && !hasHeardAll && index[tops.key]?.isHearsay ?? false {
-                disputed.insert(tops.key)
+                disputed[tops.key] = disputed[tops.key] ?? monotonic + Limits.holderPatienceMicroseconds
             } else {
                 requestAssertion(tops.key, .overtaken)
             }
@@ -443,13 +443,16 @@ extension LaneNode {
     /// All that siblings know is known here.
     private var hasHeardAll: Bool { siblingIDs.allSatisfy { siblings[$0].map { $0.isAlive && $0.dumped } ?? true } }
 
-    /// Indexes that tell of former lives may differ, and the one who knows what was written since may be away: it is waited for. Then
-    /// the highest top of all is written again.
-    func settleDisputed() {
-        guard !disputed.isEmpty, hasHeardAll else { return }
-        let keys = disputed.sorted { $0.lexicographicallyPrecedes($1) }
-        disputed.removeAll()
-        for key in keys where index[key] != nil { requestAssertion(key, .overtaken) }
+    /// Indexes that tell of former lives may differ, and the one who knows what was written since may be away: it is waited for, as long
+    /// as for one that holds a value. Then the highest top of all is written again.
+    func settleDisputed(all: Bool = false) {
+        guard !disputed.isEmpty else { return }
+        let isDue = all || hasHeardAll
+        let due = disputed.filter { isDue || $0.value <= monotonic }.keys.sorted { $0.lexicographicallyPrecedes($1) }
+        for key in due {
+            disputed[key] = nil
+            if index[key] != nil { requestAssertion(key, .overtaken) }
+        }
     }
 
     /// A landing, not a part of the dump, is acknowledged at the end of the step.

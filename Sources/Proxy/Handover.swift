@@ -39,10 +39,12 @@ extension LaneNode {
     /// Takes a new owner for each slot; the former owners of those that this lane gains are asked, as far as they can be.
     func assignSlots(among live: [LaneID]) {
         let linked = isPlanted(.slotsAtOnce) ? [] : Set(siblingIDs.filter { siblings[$0]?.link != nil })
+        // Where nobody serves, those that leave serve to the end.
+        let leaving = siblingIDs.filter { linked.contains($0) && siblings[$0]?.state == .leaving }
         var asked: Set<LaneID> = []
         for slot in owners.indices {
             let next = Rendezvous.owner(of: slot, among: live)
-            if next == laneID, let former = owners[slot], linked.contains(former) {
+            if next == laneID, let former = owners[slot] ?? Rendezvous.owner(of: slot, among: leaving), linked.contains(former) {
                 formerOwners[slot] = former
                 asked.insert(former)
             }
@@ -72,7 +74,9 @@ extension LaneNode {
 
     /// Former owners that take too long are not waited for.
     func tendHandovers() {
-        let patience = UInt64(configuration.site.times.backendTimeoutMilliseconds) * 1_000
+        // It may itself be waiting for a server that long, and gives that up at its next tick.
+        let times = configuration.site.times
+        let patience = UInt64(times.backendTimeoutMilliseconds + 2 * times.heartbeatMilliseconds) * 1_000
         for (former, awaited) in awaitedHandovers.sorted(by: { $0.key < $1.key }) where monotonic - awaited.since > patience {
             say(
                 .warning,
@@ -95,8 +99,8 @@ extension LaneNode {
     /// Tells those who wait that what was under way is done, if it is.
     func goOnHandingOver() {
         for place in handovers.indices {
-            while let key = handovers[place].keys.last, !work.has(key) { handovers[place].keys.removeLast() }
-            while let request = handovers[place].assertions.last, assertions[request] == nil {
+            while let key = handovers[place].keys.last, !work.has(key) || waitsHere(key) { handovers[place].keys.removeLast() }
+            while let request = handovers[place].assertions.last, assertions[request].map({ waitsHere($0.key) }) ?? true {
                 handovers[place].assertions.removeLast()
             }
         }
@@ -108,8 +112,15 @@ extension LaneNode {
         }
     }
 
+    /// In a slot that this lane has got back, what has not begun waits for the lane that had it in between: the two must not wait for
+    /// each other.
+    private func waitsHere(_ key: [UInt8]) -> Bool { owner(of: key) == laneID && work[key]?.inFlight.isEmpty ?? true }
+
     /// Slots that this lane had gained are another's already, and their owner before may not have handed them over.
     private func awaitsSlots(of lane: LaneID) -> Bool {
-        !awaitedHandovers.isEmpty && formerOwners.indices.contains { formerOwners[$0] != nil && owners[$0] == lane }
+        guard !awaitedHandovers.isEmpty else { return false }
+        return formerOwners.indices.contains { place in
+            formerOwners[place].map { $0 != lane && owners[place] == lane } ?? false
+        }
     }
 }

@@ -138,7 +138,10 @@ struct KeyIndex {
 
     /// Takes in what another lane knows, by hearsay if that is not of what it has just landed.
     mutating func merge(_ tops: KeyTops, isHearsay: Bool) {
-        if tops.version > self[tops.key]?.version ?? .zero {
+        let known = self[tops.key]?.version ?? .zero
+        if tops.version == known, !isHearsay {
+            entries[tops.key]?.isHearsay = false
+        } else if tops.version > known {
             raise(
                 tops.key, version: tops.version, content: tops.content, holder: tops.holder, offset: .zero, recordBytes: 0,
                 isHearsay: isHearsay)

@@ -10,6 +10,7 @@
 //     Spreading.swift      which of a key's two servers a read asks
 //     HotKeys.swift        keys that are read most, by sampling
 //     Routing.swift        who owns a slot; passing on writes, records, assertions; fetching values
+//     Handover.swift       slots pass from one living lane to another
 //     OwnerLane.swift      writes: stamp, log, send, answer, land
 //     Outcomes.swift       … decide, commit or abort
 //     Landings.swift       records of other sites and assertions: compare, apply
@@ -26,7 +27,6 @@
 //     Ceiling.swift        above which no version is given
 //     LogRoom.swift        who waits for room in the log, and for how long
 //     StreamSender.swift   committed records on their way to other sites
-//     Handover.swift       slots pass from one living lane to another
 //     StreamReceiver.swift records of other sites on their way to their owners
 //     Upkeep.swift         the tick: time-outs, heartbeats, retention
 //     Reconfiguration.swift what changes while the lane runs: listeners, limits, servers' addresses
@@ -182,8 +182,9 @@ public final class LaneNode {
     /// Who owned each slot before this lane did, and has not handed it over; and whose word is waited for.
     var formerOwners: [LaneID?]
     var awaitedHandovers: [LaneID: AwaitedHandover] = [:]
-    /// Keys of which this lane and a sibling tell otherwise, neither having seen what it tells of.
-    var disputed: Set<[UInt8]> = []
+    /// Keys of which this lane and a sibling tell otherwise, neither having seen what it tells of; and until when a third one that is away is
+    /// waited for, in monotonic microseconds.
+    var disputed: [[UInt8]: UInt64] = [:]
     /// Lanes that wait for this one's word.
     var handovers: [Handover] = []
     var nextRequest: UInt64 = 1

@@ -20,6 +20,7 @@ extension LaneNode {
         if state == .joining { commitOpenIntents() }
         if state == .joining { membershipChanged() } else { unpark() }
         tendHandovers()
+        settleDisputed()
         routeWaitingAssertions()
         tendAwaitedTops()
         tendDoubts()
@@ -377,6 +378,7 @@ extension LaneNode {
         guard state != .leaving else { return }
         state = .leaving
         leavingSince = monotonic
+        settleDisputed(all: true)
         leaveBy = monotonic + Limits.leaveMicroseconds
         say(.notice, "lane leaves")
         for id in siblingIDs { siblings[id].map { beat($0) } }
@@ -392,7 +394,7 @@ extension LaneNode {
         let idle =
             sessions.isEmpty && operations.isEmpty && forwards.isEmpty && parked.isEmpty && awaitingRoom.isEmpty
             && mirrorWaiters.isEmpty
-            && assertions.isEmpty && heldReplies.isEmpty
+            && assertions.isEmpty && heldReplies.isEmpty && awaitedHandovers.isEmpty && handovers.isEmpty
         let shipped = siteOrder.allSatisfy { site in
             senders[site].map { !$0.isStreaming || $0.acknowledged >= committed } ?? true
         }
@@ -403,7 +405,7 @@ extension LaneNode {
             return
         }
         finished = true
-        say(.notice, "lane left complete=\(idle && shipped)")
+        say(.notice, "lane left complete=\(idle && shipped && known)")
         effects.actions.append(.finished)
     }
 }
