@@ -183,7 +183,7 @@ extension LaneNode {
         } else {
             // Whatever the other server kept of it may be older than what nobody knows.
             for server in operation.place.both where servers[server].acceptsWrites {
-                ask(servers[server], .tidy(nil), .meta) { queue in
+                tidy(servers[server], nil) { queue in
                     operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
                 }
             }

@@ -428,20 +428,34 @@ extension LaneNode {
         // Even what is stable may have landed again, at a lane that was alone: compared with, but not taken in.
         let stands = index[tops.key].map { landingStands(tops, against: $0) } ?? true
         let isDump = sequence == 0
+        let known = index[tops.key]?.version ?? .zero
         if let tops = unsettled(tops) { index.merge(tops, isHearsay: isDump) }
         let mayBeCopied = isDump && sibling.copiedUntold && tops.content == .tombstone
         if (!stands || mayBeCopied) && !isPlanted(.noAssertion) {
-            if isDump && !mayBeCopied && !hasHeardAll && index[tops.key]?.isHearsay ?? false {
-                disputed[tops.key] = disputed[tops.key] ?? monotonic + Limits.holderPatienceMicroseconds
-            } else {
-                requestAssertion(tops.key, .overtaken)
-            }
+            let isHearsay = isDump && !mayBeCopied && index[tops.key]?.isHearsay ?? false
+            if !(isHearsay && dispute(tops.key)) { requestAssertion(tops.key, .overtaken) }
+        } else if isDump, known > .zero, tops.version > known, isAnyAway(besides: sibling) {
+            // The other end may not live to settle it.
+            _ = dispute(tops.key)
         }
         oweAcknowledgement(sequence, sibling)
     }
 
     /// All that siblings know is known here.
     private var hasHeardAll: Bool { siblingIDs.allSatisfy { siblings[$0].map { $0.isAlive && $0.dumped } ?? true } }
+
+    private func isAnyAway(besides sibling: Sibling) -> Bool {
+        siblingIDs.contains { $0 != sibling.id && !(siblings[$0]?.isAlive ?? true) }
+    }
+
+    /// Puts off writing a key again, since not all is known here. False when it is, or when there are too many.
+    private func dispute(_ key: [UInt8]) -> Bool {
+        guard !hasHeardAll, index[key] != nil, disputed[key] != nil || disputed.count < Limits.disputedKeysMax else {
+            return false
+        }
+        disputed[key] = disputed[key] ?? monotonic + Limits.holderPatienceMicroseconds
+        return true
+    }
 
     /// Indexes that tell of former lives may differ, and the one who knows what was written since may be away: it is waited for, as long
     /// as for one that holds a value. Then the highest top of all is written again.

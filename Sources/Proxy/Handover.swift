@@ -106,7 +106,8 @@ extension LaneNode {
         }
         handovers.removeAll { handover in
             guard let link = siblings[handover.lane]?.link else { return true }
-            guard handover.keys.isEmpty && handover.assertions.isEmpty && !awaitsSlots(of: handover.lane) else { return false }
+            guard handover.keys.isEmpty && handover.assertions.isEmpty && tidiesUnderWay == 0 && !awaitsSlots(of: handover.lane)
+            else { return false }
             send(.handedOver(request: handover.request, stamp: clock.last), on: link)
             return true
         }

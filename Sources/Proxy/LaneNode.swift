@@ -185,6 +185,8 @@ public final class LaneNode {
     /// Keys of which this lane and a sibling tell otherwise, neither having seen what it tells of; and until when a third one that is away is
     /// waited for, in monotonic microseconds.
     var disputed: [[UInt8]: UInt64] = [:]
+    /// Deletes and the like that servers were asked for and that belong to nothing that is under way.
+    var tidiesUnderWay = 0
     /// Lanes that wait for this one's word.
     var handovers: [Handover] = []
     var nextRequest: UInt64 = 1

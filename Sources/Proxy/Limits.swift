@@ -112,6 +112,8 @@ enum Limits {
     static let wipedMax = 512
     /// How long the lane that holds a value may be away before the value is given up for lost, in microseconds.
     static let holderPatienceMicroseconds: UInt64 = 60_000_000
+    /// Keys that two indexes tell of otherwise, and that wait for a lane that is away; more are written again at once.
+    static let disputedKeysMax = 4_096
     /// How often a write, record or assertion may be passed on between lanes that disagree about the owner.
     static let hopsMax = 2
     /// Bytes that a stream may have under way, sent and not acknowledged.

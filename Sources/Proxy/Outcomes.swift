@@ -126,7 +126,7 @@ extension LaneNode {
                 noteMissed(servers[server], operation.key, .missed)
                 continue
             }
-            ask(servers[server], .tidy(operation.key), .meta) { queue in
+            tidy(servers[server], operation.key) { queue in
                 operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
             }
         }

@@ -28,6 +28,12 @@ extension LaneNode {
         markDirty(connection)
     }
 
+    /// Has a server put right what nobody waits for, save a lane that slots are to be handed over to.
+    func tidy(_ server: BackendServer, _ key: [UInt8]?, _ command: (ByteQueue) -> Void) {
+        tidiesUnderWay += 1
+        ask(server, .tidy(key), .meta, command)
+    }
+
     // MARK: Connecting
 
     func connect(_ server: BackendServer) {
@@ -203,7 +209,9 @@ extension LaneNode {
             answered(operation)
         case .passed(let operation): answered(operation)
         case .operationRead(let operation): operationReadLost(operation)
-        case .tidy(let key): if let key { noteMissed(server, key, .missed) }
+        case .tidy(let key):
+            tidiesUnderWay -= 1
+            if let key { noteMissed(server, key, .missed) }
         case .amnesia: noteMissed(server, allKeys, .missed)
         case .probe, .greeting: break
         case .look(_, let refill): abandon(refill, "its server was lost")
@@ -353,7 +361,8 @@ extension LaneNode {
         case .amnesia: flushedLate(server, reply.kind)
         case .look(let look, let refill): looked(look, of: refill, reply)
         case .clear(let clearing): deleted(clearing)
-        case .tidy, .probe: break
+        case .tidy: tidiesUnderWay -= 1
+        case .probe: break
         case .greeting: greeted(server, reply, bytes)
         case .flush(let flush): flushed(flush, reply.kind, Array(bytes))
         case .stats(let stats):
@@ -365,7 +374,7 @@ extension LaneNode {
     /// The read-back of a stale item took the win that belongs to the next client: marking it stale again frees it.
     private func giveBackWin(_ server: BackendServer, _ operation: Operation) {
         guard !workFor(operation.key).isOutdated(operation.version, .tombstone, at: server.index) else { return }
-        ask(server, .tidy(nil), .meta) { queue in
+        tidy(server, nil) { queue in
             operation.key.withUnsafeBytes { Command.markStale(key: $0, into: queue) }
         }
     }
@@ -396,7 +405,7 @@ extension LaneNode {
         }
         // Something younger may be on its way there already; it must not be deleted.
         guard !workFor(operation.key).isOutdated(operation.version, .tombstone, at: server.index) else { return }
-        ask(server, .tidy(operation.key), .meta) { queue in operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
+        tidy(server, operation.key) { queue in operation.key.withUnsafeBytes { Command.delete(key: $0, into: queue) }
         }
     }
 

@@ -378,7 +378,8 @@ extension LaneNode {
         guard state != .leaving else { return }
         state = .leaving
         leavingSince = monotonic
-        settleDisputed(all: true)
+        // What is disputed with nobody else here is known to nobody else.
+        settleDisputed(all: !siblingIDs.contains { siblings[$0]?.isAlive ?? false })
         leaveBy = monotonic + Limits.leaveMicroseconds
         say(.notice, "lane leaves")
         for id in siblingIDs { siblings[id].map { beat($0) } }

@@ -140,6 +140,20 @@ import Testing
         #expect(tops.version == version && stamp >= version.stamp)
     }
 
+    @Test("A delete that makes a refusal the same at both servers is under way as well")
+    func handsOverTidied() throws {
+        let (bench, link) = try oldOwner()
+        bench.ask(bench.client(), "set \(theirs) 0 0 1\r\nx\r\n")
+        say(.serving, bench, link)
+        bench.tell(link, .handOver(request: 9))
+        bench.answer("cache1", "STORED\r\n")
+        bench.answer("backup1", "SERVER_ERROR out of memory storing object\r\n")
+        #expect(bench.node.tidiesUnderWay == 1)
+        #expect(handedOver(try bench.words(link)).isEmpty)
+        bench.answer("backup1", "NF\r\n")
+        #expect(handedOver(try bench.words(link)).count == 1)
+    }
+
     @Test("What it has under way in its own slots does not keep it from handing others over")
     func ownGoOn() throws {
         let (bench, link) = try oldOwner()
